@@ -1,0 +1,1 @@
+//! WhatIsUp: a self-hosted WhatsApp gateway in one static binary.

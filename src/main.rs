@@ -1,0 +1,2 @@
+//! The program `whatisup`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The program `whatsapp-simulator`.
+fn main() {}
