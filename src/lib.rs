@@ -1,1 +1,24 @@
 //! WhatIsUp: a self-hosted WhatsApp gateway in one static binary.
+//!
+//! The rooms, low to high; arrows go downward and may skip layers, never up (`tests/architecture.rs` holds this):
+//!
+//! ```text
+//! cli ─► http ─► app ─► engine    webhooks       engine and webhooks never name each other
+//!                 │        │         │
+//!                 │        └─► bus ◄─┘            the bus carries committed events to whoever listens now
+//!                 ├──────────► store              the one redb file; one writer thread, group commit
+//!                 ▼
+//!   config  telemetry  ─►  domain  ─►  sys
+//! ```
+//!
+//! - [`sys`]: the clock, paths, what the operating system gives.
+//! - [`domain`]: the words of the product. Start reading here: [`domain::event`], then [`domain::instance`].
+//! - [`store`]: the one file. A fact, its event and its deliveries are one transaction.
+//! - [`bus`]: committed events, to whoever listens now.
+//! - [`engine`]: WhatsApp sessions.
+
+pub mod bus;
+pub mod domain;
+pub mod engine;
+pub mod store;
+pub mod sys;

@@ -1,0 +1,173 @@
+//! Who may do what: keys, scopes and callers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use super::error::{Code, Error};
+use super::event::EventFilter;
+use super::id::{InstanceId, KeyId};
+
+/// One permission that a key may carry.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+pub enum Scope {
+    /// Read instances and their state.
+    #[serde(rename = "instances:read")]
+    InstancesRead,
+    /// Create, change, link and delete instances.
+    #[serde(rename = "instances:write")]
+    InstancesWrite,
+    /// Send messages.
+    #[serde(rename = "messages:send")]
+    MessagesSend,
+    /// Read the state of outbound messages.
+    #[serde(rename = "messages:read")]
+    MessagesRead,
+    /// Read the event stream.
+    #[serde(rename = "events:read")]
+    EventsRead,
+    /// Read webhook endpoints and deliveries.
+    #[serde(rename = "webhooks:read")]
+    WebhooksRead,
+    /// Change webhook endpoints and replay deliveries.
+    #[serde(rename = "webhooks:write")]
+    WebhooksWrite,
+    /// List API keys.
+    #[serde(rename = "keys:read")]
+    KeysRead,
+    /// Create and revoke API keys.
+    #[serde(rename = "keys:write")]
+    KeysWrite,
+}
+
+impl Scope {
+    /// Every scope, in the order of the contract.
+    pub const ALL: &'static [Scope] = &[
+        Scope::InstancesRead,
+        Scope::InstancesWrite,
+        Scope::MessagesSend,
+        Scope::MessagesRead,
+        Scope::EventsRead,
+        Scope::WebhooksRead,
+        Scope::WebhooksWrite,
+        Scope::KeysRead,
+        Scope::KeysWrite,
+    ];
+
+    /// The scope as it stands on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scope::InstancesRead => "instances:read",
+            Scope::InstancesWrite => "instances:write",
+            Scope::MessagesSend => "messages:send",
+            Scope::MessagesRead => "messages:read",
+            Scope::EventsRead => "events:read",
+            Scope::WebhooksRead => "webhooks:read",
+            Scope::WebhooksWrite => "webhooks:write",
+            Scope::KeysRead => "keys:read",
+            Scope::KeysWrite => "keys:write",
+        }
+    }
+
+    /// Reads a scope; `None` for an unknown one.
+    pub fn parse(text: &str) -> Option<Scope> {
+        Scope::ALL.iter().copied().find(|scope| scope.as_str() == text)
+    }
+}
+
+/// A stored API key. The secret itself is never stored: see `app::keys`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// Its public name.
+    pub id: KeyId,
+    /// For people.
+    pub name: String,
+    /// The start of the secret, enough to recognise it in a list.
+    pub prefix: String,
+    /// Bound to one instance, or to none.
+    pub instance_id: Option<InstanceId>,
+    /// What it may do; `None` is everything.
+    pub scopes: Option<Vec<Scope>>,
+    /// Written at most once a minute, so that reading does not become writing.
+    pub last_used_at: Option<Timestamp>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Who is calling, once the credential was checked.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Caller {
+    /// The key that was shown; `None` for the owner on the admin socket.
+    pub key: Option<KeyId>,
+    /// The one instance the caller may see, or all.
+    pub instance: Option<InstanceId>,
+    /// What the caller may do; `None` is everything.
+    pub scopes: Option<Vec<Scope>>,
+    /// The filter that a stream token carries.
+    pub stream: Option<EventFilter>,
+    /// When the credential expires; open streams end then.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Caller {
+    /// Whoever can open the admin socket owns the installation.
+    pub const OWNER: Caller = Caller {
+        key: None,
+        instance: None,
+        scopes: None,
+        stream: None,
+        expires_at: None,
+    };
+
+    /// The caller behind a key.
+    pub fn of_key(key: &ApiKey) -> Caller {
+        Caller {
+            key: Some(key.id),
+            instance: key.instance_id,
+            scopes: key.scopes.clone(),
+            stream: None,
+            expires_at: key.expires_at,
+        }
+    }
+
+    /// Refuses a caller without `scope`.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        match &self.scopes {
+            Some(scopes) if !scopes.contains(&scope) => Err(Error::new(
+                Code::InsufficientScope,
+                format!(
+                    "This key lacks the scope {}. Create a key with it, or without scopes.",
+                    scope.as_str()
+                ),
+            )
+            .with_details(serde_json::json!({ "required_scope": scope }))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a caller bound to another instance than `instance`.
+    pub fn require_instance(&self, instance: InstanceId) -> Result<(), Error> {
+        match self.instance {
+            Some(own) if own != instance => Err(Error::new(
+                Code::InstanceAccessDenied,
+                "This key is bound to another instance.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a caller bound to one instance, where the call concerns all.
+    pub fn require_unbound(&self) -> Result<(), Error> {
+        match self.instance {
+            Some(_) => Err(Error::new(
+                Code::InstanceScopedKey,
+                "This key is bound to one instance; this call needs a key for all instances.",
+            )),
+            None => Ok(()),
+        }
+    }
+}

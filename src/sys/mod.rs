@@ -1,0 +1,3 @@
+//! The floor of the house: time, paths, what the operating system gives. Knows nothing of the product.
+
+pub mod clock;
