@@ -1,0 +1,37 @@
+// Words: one file per language, each with the same keys. A value is a string or a function of its parts.
+import en from './en.js';
+
+export const languages = { en: 'English', pt: 'Português', es: 'Español' };
+const STORED = 'whatisup.language';
+const loaders = { pt: () => import('./pt.js'), es: () => import('./es.js') };
+
+let words = en;
+export let language = 'en';
+
+/** The chosen language, else the first of the browser's that is spoken here. */
+export function preferred() {
+  let stored = null;
+  try { stored = localStorage.getItem(STORED); } catch { /* storage may be switched off */ }
+  const wishes = [stored, ...navigator.languages].filter(Boolean).map((tag) => tag.slice(0, 2).toLowerCase());
+  return wishes.find((wish) => wish in languages) ?? 'en';
+}
+
+export async function use(wanted) {
+  words = wanted in loaders ? (await loaders[wanted]()).default : en;
+  language = wanted in languages ? wanted : 'en';
+  document.documentElement.lang = language === 'pt' ? 'pt-BR' : language;
+}
+
+export async function choose(wanted) {
+  try { localStorage.setItem(STORED, wanted); } catch { /* lasts as long as the page then */ }
+  await use(wanted);
+}
+
+/** The text for a key; a missing translation falls back to English, a missing key shows itself. */
+export function t(key, ...parts) {
+  const word = words[key] ?? en[key] ?? key;
+  return typeof word === 'function' ? word(...parts) : word;
+}
+
+/** Whether a key has words of its own, for codes the server may add later. */
+export const has = (key) => key in words || key in en;

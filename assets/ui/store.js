@@ -1,0 +1,263 @@
+// What this tab knows: the instances, the newest events, the test conversations. Views read it and listen.
+import { api, instancePath } from './api.js';
+import { EventStream } from './events.js';
+
+const KEPT_EVENTS = 500;
+const KEPT_MESSAGES = 50;
+// After a reload the list is filled again from the journal, starting at the oldest of the last hundred.
+const REFILLED_EVENTS = 100;
+const RESUME_FROM = 'whatisup.resume';
+const REFRESH_MS = 30_000;
+const GATHER_MS = 150;
+
+const RANK = { sending: 0, queued: 1, sent: 2, delivered: 3, read: 4, played: 5, failed: 9 };
+const MESSAGE_STATES = {
+  'message.sent': 'sent', 'message.delivered': 'delivered', 'message.read': 'read', 'message.played': 'read', 'message.failed': 'failed',
+};
+
+class Store extends EventTarget {
+  instances = new Map();
+  /** Newest first; also seams: `{seam: 'resumed'|'gap', …}`. */
+  events = [];
+  /** `connecting`, `live`, `gone` (with `retryAt`), or `refused` (the key may not read events). */
+  link = 'connecting';
+  retryAt = 0;
+  freshAt = 0;
+  loaded = false;
+  sandbox = null;
+  #chats = new Map();
+  #states = new Map();
+  #seen = new Set();
+  #stream = null;
+  #dirty = new Set();
+  #gathering = 0;
+  #timer = 0;
+  #lostAt = 0;
+  #seam = null;
+  #openedAt = 0;
+  #loading = null;
+
+  /** Starts with the key that `api` holds. */
+  async start() {
+    this.#timer = setInterval(() => { if (!document.hidden && this.link !== 'gone') this.load().catch(() => {}); }, REFRESH_MS);
+    this.#stream = new EventStream();
+    this.#stream.addEventListener('open', ({ detail }) => this.#opened(detail));
+    this.#stream.addEventListener('alive', () => { this.freshAt = Date.now(); });
+    this.#stream.addEventListener('event', ({ detail }) => this.#take(detail.event));
+    this.#stream.addEventListener('closed', ({ detail }) => this.#closed(detail));
+    this.#stream.addEventListener('refused', ({ detail }) => this.#setLink('refused', detail));
+    this.#stream.start(sessionStorage.getItem(RESUME_FROM));
+    api.get('/v1/sandbox').then((sandbox) => { this.sandbox = sandbox; this.#tell('sandbox'); }, () => {});
+    await this.load();
+  }
+
+  /** Forgets everything, for another key. */
+  stop() {
+    clearInterval(this.#timer);
+    clearTimeout(this.#gathering);
+    this.#stream?.stop();
+    sessionStorage.removeItem(RESUME_FROM);
+    Object.assign(this, { instances: new Map(), events: [], link: 'connecting', loaded: false, sandbox: null });
+    this.#chats.clear();
+    this.#states.clear();
+    this.#seen.clear();
+    this.#dirty.clear();
+    this.#lostAt = 0;
+    this.#seam = null;
+    this.#loading = null;
+  }
+
+  retryNow() { this.#stream?.nudge(); }
+
+  /** Asks for the whole list; calls that overlap share one answer. */
+  load() {
+    this.#loading ??= this.#load(api.key).finally(() => { this.#loading = null; });
+    return this.#loading;
+  }
+
+  async #load(key) {
+    const list = await api.list('/v1/instances');
+    if (key !== api.key) return;
+    this.instances = new Map(list.map((instance) => [instance.id, instance]));
+    this.loaded = true;
+    this.freshAt = Date.now();
+    this.#tell('instances');
+  }
+
+  /** Puts an instance as the server answered it. */
+  put(instance) {
+    if (!instance?.id) return;
+    this.instances.set(instance.id, instance);
+    this.#tell('instances');
+  }
+
+  async create(name) {
+    const instance = await api.post('/v1/instances', { name });
+    this.put(instance);
+    return instance;
+  }
+
+  async rename(id, name) { this.put(await api.call('PATCH', instancePath(id), { name })); }
+
+  /** `connect`, `disconnect`, `restart` or `logout`. */
+  async act(id, verb) { this.put(await api.post(`${instancePath(id)}/${verb}`)); }
+
+  async remove(id) {
+    await api.call('DELETE', instancePath(id));
+    this.instances.delete(id);
+    this.#tell('instances');
+  }
+
+  /** The test conversation of an instance, oldest first. */
+  chat(id) {
+    if (!this.#chats.has(id)) this.#chats.set(id, []);
+    return this.#chats.get(id);
+  }
+
+  async send(id, to, text) {
+    const message = { id: null, mine: true, to, text, at: Date.now(), state: 'sending', error: null };
+    this.#say(id, message);
+    try {
+      const answer = await api.post(`${instancePath(id)}/messages`, { to, body: { type: 'text', text } });
+      message.id = answer.message_id;
+      // Its events may have overtaken the answer.
+      const known = this.#states.get(message.id);
+      this.#advance(message, known?.state ?? (answer.status === 'queued' ? 'queued' : 'sending'), known);
+    } catch (error) {
+      Object.assign(message, { state: 'failed', error });
+      throw error;
+    } finally {
+      this.#tell('chat', { id });
+    }
+  }
+
+  #opened({ resumed }) {
+    this.#openedAt = api.now();
+    if (resumed && this.#lostAt) this.#seam = { seam: 'resumed', from: this.#lostAt, to: Date.now(), count: 0 };
+    this.#lostAt = 0;
+    this.freshAt = Date.now();
+    this.#setLink('live');
+    // Also the first time: what changed between the first list and the opening would be seen by neither.
+    this.load().catch((error) => this.#tell('trouble', { error }));
+  }
+
+  #closed({ error, attempt, retryAt }) {
+    if (!this.#lostAt) this.#lostAt = this.freshAt || Date.now();
+    this.retryAt = retryAt;
+    // A clean end is followed at once by a new start: only a failed one is worth a word.
+    if (error || attempt > 1) this.#setLink('gone', { error });
+  }
+
+  #setLink(link, detail = {}) {
+    this.link = link;
+    this.#tell('link', detail);
+  }
+
+  #take(event) {
+    if (event.event_id) {
+      if (this.#seen.has(event.event_id)) return;
+      this.#seen.add(event.event_id);
+      if (this.#seen.size > 4 * KEPT_EVENTS) this.#seen = new Set([...this.#seen].slice(-2 * KEPT_EVENTS));
+    }
+    const added = [];
+    if (event.event === 'stream.gap') {
+      added.push({ seam: 'gap', event });
+    } else {
+      this.#joinSeam(event, added);
+      added.push(event);
+      this.#follow(event);
+    }
+    this.events.unshift(...added.toReversed());
+    this.events.length = Math.min(this.events.length, KEPT_EVENTS);
+    const oldest = this.events.slice(0, REFILLED_EVENTS).findLast((kept) => kept.event_id);
+    if (oldest) sessionStorage.setItem(RESUME_FROM, oldest.event_id);
+    this.#tell('events', { added });
+  }
+
+  /** Events from before the reconnection were missed and are now fetched: one line in the list says so. */
+  #joinSeam(event, added) {
+    if (!this.#seam) return;
+    if (Date.parse(event.occurred_at) < this.#openedAt) {
+      this.#seam.count += 1;
+      if (this.#seam.count === 1) added.push(this.#seam);
+    } else {
+      this.#seam = null;
+    }
+  }
+
+  /** What an event changes besides the list. */
+  #follow(event) {
+    const id = event.instance_id;
+    const state = MESSAGE_STATES[event.event];
+    if (event.event === 'qr.updated') this.#tell('qr', { event });
+    if (event.event.startsWith('instance.') || event.event === 'qr.updated') {
+      const instance = this.instances.get(id);
+      const status = { 'qr.updated': 'qr', 'instance.connected': 'connected' }[event.event] ?? event.status;
+      if (instance && typeof status === 'string' && status !== instance.status && event.event !== 'qr.updated') {
+        this.put({ ...instance, status, status_reason: event.status_reason ?? null });
+      }
+      if (event.event !== 'qr.updated' || instance?.status !== 'qr') this.#refresh(id);
+    }
+    if (event.event === 'message.received' && event.body) {
+      this.#say(id, {
+        id: event.message_id, mine: false, from: event.from ?? event.sender?.phone, name: event.push_name ?? event.sender?.name,
+        text: event.body.text ?? null, type: event.body.type, at: Date.parse(event.occurred_at), state: null,
+      });
+    } else if (event.event === 'message.sent' && event.origin === 'device' && event.body) {
+      this.#say(id, {
+        id: event.message_id, mine: true, to: event.to, text: event.body.text ?? null, type: event.body.type,
+        at: Date.parse(event.occurred_at), state: 'sent', byPhone: true,
+      });
+    } else if (state) {
+      const known = this.#states.get(event.message_id);
+      const next = { state, error: event.error ?? null, at: Date.parse(event.occurred_at) };
+      if (!known || RANK[state] > RANK[known.state]) this.#states.set(event.message_id, next);
+      if (this.#states.size > KEPT_EVENTS) this.#states.delete(this.#states.keys().next().value);
+      const message = this.chat(id).find((candidate) => candidate.id === event.message_id);
+      if (message) {
+        this.#advance(message, state, next);
+        this.#tell('chat', { id });
+      }
+    }
+  }
+
+  /** States only go forward; a late `sent` never takes a `read` back. */
+  #advance(message, state, fact = null) {
+    if (RANK[state] < RANK[message.state] || message.state === 'failed') return;
+    message.state = state;
+    if (fact?.error) message.error = fact.error;
+    if (state === 'delivered' && fact) message.deliveredAfter = Math.max(0, fact.at - api.skew - message.at);
+  }
+
+  #say(id, message) {
+    const chat = this.chat(id);
+    if (message.id && chat.some((known) => known.id === message.id)) return;
+    chat.push(message);
+    if (chat.length > KEPT_MESSAGES) chat.shift();
+    this.#tell('chat', { id });
+  }
+
+  /** Gathers what changed for a moment, then asks: one by one for few, the whole list for many. */
+  #refresh(id) {
+    if (!id) return;
+    this.#dirty.add(id);
+    if (this.#gathering) return;
+    this.#gathering = setTimeout(async () => {
+      this.#gathering = 0;
+      const ids = [...this.#dirty];
+      this.#dirty.clear();
+      if (ids.length > 4) return void this.load().catch(() => {});
+      for (const dirty of ids) {
+        try {
+          this.put(await api.get(instancePath(dirty)));
+        } catch (error) {
+          if (error.status === 404 && this.instances.delete(dirty)) this.#tell('instances');
+        }
+      }
+    }, GATHER_MS);
+  }
+
+  #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}
+
+export const store = new Store();

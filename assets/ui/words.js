@@ -1,0 +1,142 @@
+// From facts to sentences: what an instance's state is called, why it is so, what comes next.
+import { api } from './api.js';
+import { clock, masked, span } from './format.js';
+import { has, t } from './i18n/index.js';
+
+const TONES = { pending: 'idle', qr: 'turn', connecting: 'work', connected: 'good', disconnected: 'warn', failed: 'bad' };
+
+/** Switched off by a person: it does not come back by itself, and nobody is waited for. */
+export const isOff = (instance) => instance.status === 'disconnected' && instance.status_reason?.code === 'stopped';
+
+/** `need`, `work`, `up` or `off`: in this order on the page. */
+export function groupOf(instance) {
+  if (isOff(instance)) return 'off';
+  if (instance.status === 'connected') return 'up';
+  return instance.status === 'disconnected' || instance.status === 'connecting' ? 'work' : 'need';
+}
+
+/** Icon, tone and word, which always go together. */
+export function stateOf(instance) {
+  if (isOff(instance)) return { icon: 'pending', tone: 'idle', word: t('off') };
+  const { status } = instance;
+  return { icon: status in TONES ? status : 'pending', tone: TONES[status] ?? 'idle', word: t(status) };
+}
+
+function reason({ status_reason: given }) {
+  if (!given) return null;
+  return has(`reason.${given.code}`) ? t(`reason.${given.code}`) : given.message || null;
+}
+
+/** Why it is so and what comes next, with **bold** for the first half. */
+export function whyOf(instance) {
+  const because = reason(instance);
+  const next = instance.status_reason?.next_attempt_at;
+  if (isOff(instance)) return t('why.off');
+  switch (instance.status) {
+    case 'disconnected': {
+      const wait = Date.parse(next) - api.now();
+      const then = wait > 500 ? t('next.attempt', span(wait)) : t(next ? 'next.now' : 'next.itself');
+      return `**${because ?? t('why.disconnected')}** ${then}`;
+    }
+    case 'failed': return `**${because ?? t('why.failed')}** ${t('next.link')}`;
+    case 'pending': return because ? `**${because}**` : t('why.pending');
+    default: return has(`why.${instance.status}`) ? t(`why.${instance.status}`) : because ?? '';
+  }
+}
+
+/** When the present state began, in milliseconds; `NaN` where the server does not say. */
+export function sinceOf(instance) {
+  return Date.parse(instance.status_reason?.since ?? (instance.status === 'pending' ? instance.created_at : instance.updated_at));
+}
+
+export function sinceText(instance) {
+  const age = api.now() - sinceOf(instance);
+  if (Number.isNaN(age)) return '';
+  return age < 2000 ? t('justNow') : t('sinceFor', span(age));
+}
+
+/** The sentence that answers the product's name. */
+export function answer(instances) {
+  const counts = { need: 0, work: 0, up: 0, off: 0 };
+  for (const instance of instances) counts[groupOf(instance)] += 1;
+  const total = instances.length;
+  if (total === 0) return { counts, title: t('emptyTitle'), lead: t('emptyLead') };
+  let title;
+  if (total === 1) {
+    title = t({ need: 'oneNeeds', work: 'oneWaits', up: 'oneUp', off: 'oneOff' }[groupOf(instances[0])], instances[0].name);
+  } else if (counts.up === total) {
+    title = t('allUp', total);
+  } else {
+    title = counts.up ? t('someUp', counts.up, total) : t('noneUp', total);
+    if (counts.need) title += ` ${t('needYou', counts.need)}`;
+  }
+  const lead = [];
+  if (total > 1 && counts.work) lead.push(t('reconnecting', counts.work));
+  if (total > 1 && counts.off) lead.push(t('switchedOff', counts.off));
+  return { counts, title, lead: lead.join(' ') || t('quiet') };
+}
+
+/** An error in the reader's words, where there are any; else in the server's, which say what to do. */
+export function explain(error) {
+  if (has(`error.${error.code}`)) return t(`error.${error.code}`);
+  const fields = error.details?.fields?.map(({ path, problem }) => `${path}: ${problem}`).join('; ');
+  return fields ? `${error.message} ${fields}` : error.message;
+}
+
+/** Code and request id, in mono and ready to copy. */
+export const trail = (error) => [error.code, error.requestId].filter(Boolean).join(' · ');
+
+const ICONS = {
+  'message.received': 'in', 'message.sent': 'tick', 'message.delivered': 'ticks', 'message.read': 'eye', 'message.played': 'eye', 'message.failed': 'failed',
+  'message.edited': 'out', 'message.revoked': 'out', 'message.reaction': 'in', 'message.undecryptable': 'disconnected', 'qr.updated': 'qr',
+  'instance.connected': 'link', 'instance.disconnected': 'disconnected', 'instance.status': 'overview', 'call.offered': 'call', 'call.ended': 'call',
+};
+const EVENT_TONES = { 'message.failed': 'bad', 'instance.disconnected': 'warn', 'message.undecryptable': 'warn', 'instance.connected': 'good', 'qr.updated': 'turn' };
+
+export const eventIcon = (event) => ({ icon: ICONS[event.event] ?? 'events', tone: EVENT_TONES[event.event] ?? 'muted' });
+
+/** `messages`, `receipts`, `instances` or `other`: the filter an event belongs to. */
+export function kindOf(event) {
+  const [family, fact] = event.event.split('.');
+  if (family === 'instance' || family === 'qr') return 'instances';
+  if (family !== 'message') return 'other';
+  return ['delivered', 'read', 'played'].includes(fact) || (fact === 'sent' && event.origin !== 'device') ? 'receipts' : 'messages';
+}
+
+/** One line about an event; numbers only by their last digits. */
+export function eventLine(event) {
+  const parts = [];
+  const { body } = event;
+  switch (event.event) {
+    case 'message.received': case 'message.reaction':
+      parts.push(t('ev.from', masked(event.from ?? event.sender?.phone ?? event.chat?.jid)));
+      if (event.is_group) parts.push(t('ev.group'));
+      break;
+    case 'message.sent': case 'message.delivered': case 'message.failed':
+      parts.push(t('ev.to', masked(event.to)));
+      if (event.origin === 'device') parts.push(t('ev.device'));
+      break;
+    case 'message.read': case 'message.played':
+      parts.push(t('ev.by', masked(event.participant ?? event.to)));
+      break;
+    case 'instance.connected':
+      parts.push(t('ev.linked', masked(event.phone_number)));
+      break;
+    case 'instance.disconnected':
+      parts.push(event.reason);
+      if (event.next_attempt_at) parts.push(t('ev.next', clock(event.next_attempt_at)));
+      break;
+    case 'instance.status':
+      parts.push(has(event.status) ? t(event.status).toLowerCase() : event.status ?? '');
+      break;
+    case 'qr.updated':
+      parts.push(t('ev.qr'));
+      break;
+    default:
+      if (event.from) parts.push(t('ev.from', masked(event.from)));
+  }
+  if (body?.type === 'text') parts.push(t('ev.text', [...(body.text ?? '')].length));
+  else if (body?.type) parts.push(body.type);
+  if (event.error?.message) parts.push(event.error.message);
+  return parts.filter(Boolean).join(', ');
+}
