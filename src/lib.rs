@@ -16,9 +16,13 @@
 //! - [`store`]: the one file. A fact, its event and its deliveries are one transaction.
 //! - [`bus`]: committed events, to whoever listens now.
 //! - [`engine`]: WhatsApp sessions.
+//! - [`app`]: the use cases, callable without HTTP.
+//! - [`http`]: the site: the API by one table of routes, the live stream, the page.
 
+pub mod app;
 pub mod bus;
 pub mod domain;
 pub mod engine;
+pub mod http;
 pub mod store;
 pub mod sys;
