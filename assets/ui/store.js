@@ -192,8 +192,9 @@ class Store extends EventTarget {
     if (event.event === 'qr.updated') this.#tell('qr', { event });
     if (event.event.startsWith('instance.') || event.event === 'qr.updated') {
       const instance = this.instances.get(id);
-      const status = { 'qr.updated': 'qr', 'instance.connected': 'connected' }[event.event] ?? event.status;
-      if (instance && typeof status === 'string' && status !== instance.status && event.event !== 'qr.updated') {
+      const status = event.event === 'instance.connected' ? 'connected' : event.status;
+      // Only news: a replayed event must not take the present back.
+      if (instance && typeof status === 'string' && status !== instance.status && event.occurred_at >= instance.updated_at) {
         this.put({ ...instance, status, status_reason: event.status_reason ?? null });
       }
       if (event.event !== 'qr.updated' || instance?.status !== 'qr') this.#refresh(id);

@@ -22,25 +22,23 @@ export function stateOf(instance) {
   return { icon: status in TONES ? status : 'pending', tone: TONES[status] ?? 'idle', word: t(status) };
 }
 
-function reason({ status_reason: given }) {
-  if (!given) return null;
-  return has(`reason.${given.code}`) ? t(`reason.${given.code}`) : given.message || null;
+/** The reason, its first sentence **bold**. */
+function reason({ status_reason: given }, otherwise) {
+  const text = (given && (has(`reason.${given.code}`) ? t(`reason.${given.code}`) : given.message)) || otherwise;
+  return text?.replace(/^.+?[.!?](?=\s|$)|^.+$/, '**$&**');
 }
 
 /** Why it is so and what comes next, with **bold** for the first half. */
 export function whyOf(instance) {
-  const because = reason(instance);
   const next = instance.status_reason?.next_attempt_at;
+  const wait = Date.parse(next) - api.now();
+  const then = wait > 500 ? t('next.attempt', span(wait)) : t(next ? 'next.now' : 'next.itself');
   if (isOff(instance)) return t('why.off');
   switch (instance.status) {
-    case 'disconnected': {
-      const wait = Date.parse(next) - api.now();
-      const then = wait > 500 ? t('next.attempt', span(wait)) : t(next ? 'next.now' : 'next.itself');
-      return `**${because ?? t('why.disconnected')}** ${then}`;
-    }
-    case 'failed': return `**${because ?? t('why.failed')}** ${t('next.link')}`;
-    case 'pending': return because ? `**${because}**` : t('why.pending');
-    default: return has(`why.${instance.status}`) ? t(`why.${instance.status}`) : because ?? '';
+    case 'disconnected': return `${reason(instance, t('why.disconnected'))} ${then}`;
+    case 'failed': return `${reason(instance, t('why.failed'))} ${t('next.link')}`;
+    case 'pending': return instance.status_reason ? `${reason(instance, t('pending'))} ${next ? then : ''}` : t('why.pending');
+    default: return t(`why.${instance.status}`);
   }
 }
 
@@ -127,7 +125,7 @@ export function eventLine(event) {
       if (event.next_attempt_at) parts.push(t('ev.next', clock(event.next_attempt_at)));
       break;
     case 'instance.status':
-      parts.push(has(event.status) ? t(event.status).toLowerCase() : event.status ?? '');
+      parts.push(t(event.status).toLowerCase());
       break;
     case 'qr.updated':
       parts.push(t('ev.qr'));

@@ -24,7 +24,7 @@ function ask({ title, text, fields = [], verb, verbClass = 'go', testid, work })
           result = await work(problem);
           if (result !== undefined) dialog.close();
         } catch (error) {
-          problem.replaceChildren(trouble(title, error));
+          problem.replaceChildren(trouble(t('didNot', verb), error));
         }
       });
     });

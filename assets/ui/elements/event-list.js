@@ -24,6 +24,7 @@ class EventList extends Part {
     this.replaceChildren(this.list, this.empty);
     this.listen(store, 'events', ({ detail }) => this.#take(detail.added));
     this.listen(this, 'keydown', (event) => this.#move(event));
+    this.listen(store, 'instances', () => this.#name());
     this.refill();
   }
 
@@ -72,6 +73,7 @@ class EventList extends Part {
   }
 
   #settle() {
+    if (store.loaded) this.#name();
     this.empty.hidden = this.list.childElementCount > 0;
     this.list.hidden = !this.empty.hidden;
     const buttons = this.list.querySelectorAll('.ev button');
@@ -88,11 +90,20 @@ class EventList extends Part {
     const row = h('li', { class: 'ev', 'data-testid': 'event', 'data-event': event.event, 'data-event-id': event.event_id, 'data-instance-id': event.instance_id },
       h('time', { datetime: event.occurred_at, title: exact(event.occurred_at ?? Date.now()) }, clock(event.occurred_at ?? Date.now(), true)),
       h('span', { class: `st ${tone}` }, icon(name)), button,
-      h('span', { class: 'what' }, h('b', {}, instance?.name ?? (event.instance_id ? t('deleted') : '')), ' ', eventLine(event)));
+      h('span', { class: 'what' }, h('b', { 'data-unnamed': !instance && event.instance_id }, instance?.name), ' ', eventLine(event)));
     button.addEventListener('click', () => this.pick(row, event));
     button.addEventListener('focus', () => this.#tabStop(button));
     if (this.#picked === event) row.classList.add('sel');
     return row;
+  }
+
+  /** Events may arrive before the instance they belong to is known here. */
+  #name() {
+    for (const name of this.list.querySelectorAll('[data-unnamed]')) {
+      const instance = store.instances.get(name.dataset.unnamed);
+      if (instance) delete name.dataset.unnamed;
+      name.textContent = instance?.name ?? t('deleted');
+    }
   }
 
   #seam(event) {

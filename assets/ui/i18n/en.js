@@ -8,7 +8,7 @@ export default {
   live: 'Live', connecting: 'Connecting', from: (time) => `From ${time}`, noEvents: 'No live events',
   theme: (now) => `Theme: ${{ light: 'light', dark: 'dark', system: 'as the system' }[now]}`, language: 'Language', forget: 'Forget key',
   copy: 'Copy', copied: 'Copied', close: 'Close', cancel: 'Cancel', sandbox: 'Sandbox',
-  sandboxWhat: 'Simulated phones, no WhatsApp. Nothing leaves this computer.',
+  sandboxWhat: 'Simulated phones, no WhatsApp.',
   // key
   keyTitle: 'Enter an API key.', keyWhy: 'This page uses the same API as your programs. The key stays in this tab and is forgotten when you close it.',
   keyLabel: 'API key', keyShow: 'Show', keyHide: 'Hide', keyOpen: 'Open', keyNone: 'No key yet? Make one where the gateway runs:',
@@ -30,9 +30,6 @@ export default {
   'why.connecting': '**Connecting.** Signing in to WhatsApp, usually 2 to 4 s.', 'why.connected': 'Ready to send and receive.',
   'why.off': '**Switched off here.** The phone stays linked; connect to go on.', 'why.disconnected': 'The connection dropped.', 'why.failed': 'It stopped.',
   'next.attempt': (time) => `Next attempt in ${time}.`, 'next.now': 'Trying again now.', 'next.itself': 'It comes back by itself.', 'next.link': 'Messages are refused until you link it again.',
-  'reason.network': 'The network dropped.', 'reason.logout': 'Logged out from the phone.', 'reason.session_invalidated': 'WhatsApp ended the session.',
-  'reason.kicked_other_device': 'Another program took over this link.', 'reason.banned': 'WhatsApp has banned this number.', 'reason.outdated': 'WhatsApp refuses this version: update the gateway.',
-  'reason.passkey_required': 'WhatsApp wants a passkey, which only a phone can give.',
   sinceFor: (time) => `for ${time}`, justNow: 'just now', day: (n) => `${n} day${s(n)}`,
   showQr: 'Show QR', linkAgain: 'Link again', tryNow: 'Try now', connect: 'Connect',
   said: (name, state) => `${name}: ${state}.`,
@@ -56,7 +53,7 @@ export default {
   itsEvents: 'Its events',
   // events
   listening: 'Listening. Nothing missed.', listeningGap: 'Listening, with a gap.', notListening: 'Not listening.', mayNotListen: 'This key may not read events.', eventsLead: 'Everything the gateway tells your programs, as it happens.',
-  pause: 'Pause', resume: 'Resume', paused: (n) => `Paused, ${n} new`, allInstances: 'All instances', whichInstance: 'Instance', kinds: 'Kinds of events', 'kind.messages': 'Messages', 'kind.receipts': 'Receipts', 'kind.instances': 'Instances', 'kind.other': 'Other',
+  pause: 'Pause', space: 'space', resume: 'Resume', paused: (n) => `Paused, ${n} new`, allInstances: 'All instances', whichInstance: 'Instance', kinds: 'Kinds of events', 'kind.messages': 'Messages', 'kind.receipts': 'Receipts', 'kind.instances': 'Instances', 'kind.other': 'Other',
   json: 'JSON, as sent', pickEvent: 'Choose an event to see exactly what your program receives.', noEventsYet: 'Nothing has happened since this page was opened.', noEventsText: 'Every state change and message shows up here the moment it happens.', eventList: 'Events, newest first', listenCurl: 'Listen from a terminal', bytes: (n) => `${n} characters cut`,
   seam: (from, to, n) => `The connection was lost from ${from} to ${to}. ${n === 1 ? 'One missed event was' : `${n} missed events were`} fetched, none lost.`,
   gap: 'Events are missing here: the journal no longer reaches back that far.', deleted: 'deleted instance',
@@ -67,5 +64,5 @@ export default {
   gone: 'The gateway does not answer.', goneText: (time, wait) => `What you see is from ${time}. ${wait}`, goneRetry: (n) => `Trying again in ${n} s.`, goneNow: 'Trying again now.',
   didNot: (what) => `Not done: ${what}`, couldNotLoad: 'The list could not be loaded.',
   'error.gateway_gone': 'The gateway does not answer. Is it running, and is the address right?',
-  'error.auth_invalid': 'The gateway does not know this key. It may have been revoked.', 'error.auth_expired': 'This key has expired. Make a new one.', 'error.auth_malformed': 'This is not an API key. It begins with zpk_live_ or zpk_test_.', 'error.auth_missing': 'A key is needed.',
+  'error.auth_malformed': 'This is not an API key. It begins with zpk_live_ or zpk_test_.',
 };

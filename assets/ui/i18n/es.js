@@ -8,7 +8,7 @@ export default {
   live: 'En vivo', connecting: 'Conectando', from: (time) => `De las ${time}`, noEvents: 'Sin eventos en vivo',
   theme: (now) => `Tema: ${{ light: 'claro', dark: 'oscuro', system: 'como el sistema' }[now]}`, language: 'Idioma', forget: 'Olvidar clave',
   copy: 'Copiar', copied: 'Copiado', close: 'Cerrar', cancel: 'Cancelar', sandbox: 'Sandbox',
-  sandboxWhat: 'Teléfonos simulados, sin WhatsApp. Nada sale de este equipo.',
+  sandboxWhat: 'Teléfonos simulados, sin WhatsApp.',
   // key
   keyTitle: 'Escribe una clave de API.', keyWhy: 'Esta página usa la misma API que tus programas. La clave queda en esta pestaña y se olvida cuando la cierras.',
   keyLabel: 'Clave de API', keyShow: 'Mostrar', keyHide: 'Ocultar', keyOpen: 'Abrir', keyNone: '¿Aún sin clave? Créala donde corre el gateway:',
@@ -33,6 +33,8 @@ export default {
   'reason.network': 'Se cortó la red.', 'reason.logout': 'Se cerró la sesión desde el teléfono.', 'reason.session_invalidated': 'WhatsApp cerró la sesión.',
   'reason.kicked_other_device': 'Otro programa tomó este vínculo.', 'reason.banned': 'WhatsApp bloqueó este número.', 'reason.outdated': 'WhatsApp rechaza esta versión: actualiza el gateway.',
   'reason.passkey_required': 'WhatsApp pide una passkey, que solo un teléfono puede dar.',
+  'reason.dns': 'El nombre de WhatsApp no se resuelve: revisa el DNS de este equipo.', 'reason.refused': 'WhatsApp rechazó la conexión.', 'reason.tls': 'La conexión segura con WhatsApp falló.', 'reason.timeout': 'WhatsApp no respondió a tiempo.',
+  'reason.certificate': 'El certificado no es de WhatsApp: se rechazó la conexión.', 'reason.qr_expired': 'Nadie escaneó el código QR a tiempo. Pide otro.', 'reason.crashed': 'La tarea de esta instancia falló y se reiniciará.',
   sinceFor: (time) => `hace ${time}`, justNow: 'ahora mismo', day: (n) => `${n} día${s(n)}`,
   showQr: 'Mostrar QR', linkAgain: 'Vincular de nuevo', tryNow: 'Probar ahora', connect: 'Conectar',
   said: (name, state) => `${name}: ${state}.`,
@@ -56,7 +58,7 @@ export default {
   itsEvents: 'Sus eventos',
   // events
   listening: 'Escuchando. Nada perdido.', listeningGap: 'Escuchando, con un hueco.', notListening: 'Sin escuchar.', mayNotListen: 'Esta clave no puede leer eventos.', eventsLead: 'Todo lo que el gateway cuenta a tus programas, al momento.',
-  pause: 'Pausar', resume: 'Seguir', paused: (n) => `En pausa, ${n} nuevo${s(n)}`, allInstances: 'Todas las instancias', whichInstance: 'Instancia', kinds: 'Tipos de eventos', 'kind.messages': 'Mensajes', 'kind.receipts': 'Recibos', 'kind.instances': 'Instancias', 'kind.other': 'Otros',
+  pause: 'Pausar', space: 'espacio', resume: 'Seguir', paused: (n) => `En pausa, ${n} nuevo${s(n)}`, allInstances: 'Todas las instancias', whichInstance: 'Instancia', kinds: 'Tipos de eventos', 'kind.messages': 'Mensajes', 'kind.receipts': 'Recibos', 'kind.instances': 'Instancias', 'kind.other': 'Otros',
   json: 'JSON, como se envía', pickEvent: 'Elige un evento para ver exactamente lo que recibe tu programa.', noEventsYet: 'No ha pasado nada desde que se abrió la página.', noEventsText: 'Cada cambio de estado y cada mensaje aparece aquí al momento.', eventList: 'Eventos, del más nuevo al más antiguo', listenCurl: 'Escuchar desde una terminal', bytes: (n) => `${n} caracteres cortados`,
   seam: (from, to, n) => `La conexión se perdió de ${from} a ${to}. ${n === 1 ? 'Se recuperó un evento' : `Se recuperaron ${n} eventos`}, no se perdió ninguno.`,
   gap: 'Faltan eventos aquí: el diario ya no llega tan atrás.', deleted: 'instancia eliminada',

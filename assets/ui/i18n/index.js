@@ -33,5 +33,5 @@ export function t(key, ...parts) {
   return typeof word === 'function' ? word(...parts) : word;
 }
 
-/** Whether a key has words of its own, for codes the server may add later. */
-export const has = (key) => key in words || key in en;
+/** Whether this language has own words: the server's are English, and know more. */
+export const has = (key) => key in words;

@@ -8,7 +8,7 @@ export default {
   live: 'Ao vivo', connecting: 'Conectando', from: (time) => `De ${time}`, noEvents: 'Sem eventos ao vivo',
   theme: (now) => `Tema: ${{ light: 'claro', dark: 'escuro', system: 'como no sistema' }[now]}`, language: 'Idioma', forget: 'Esquecer chave',
   copy: 'Copiar', copied: 'Copiado', close: 'Fechar', cancel: 'Cancelar', sandbox: 'Sandbox',
-  sandboxWhat: 'Celulares simulados, sem WhatsApp. Nada sai deste computador.',
+  sandboxWhat: 'Celulares simulados, sem WhatsApp.',
   // key
   keyTitle: 'Informe uma chave de API.', keyWhy: 'Esta página usa a mesma API que os seus programas. A chave fica nesta aba e é esquecida quando você a fecha.',
   keyLabel: 'Chave de API', keyShow: 'Mostrar', keyHide: 'Ocultar', keyOpen: 'Abrir', keyNone: 'Ainda não tem chave? Crie uma onde o gateway roda:',
@@ -33,6 +33,8 @@ export default {
   'reason.network': 'A rede caiu.', 'reason.logout': 'Desconectado pelo celular.', 'reason.session_invalidated': 'O WhatsApp encerrou a sessão.',
   'reason.kicked_other_device': 'Outro programa assumiu este vínculo.', 'reason.banned': 'O WhatsApp baniu este número.', 'reason.outdated': 'O WhatsApp recusa esta versão: atualize o gateway.',
   'reason.passkey_required': 'O WhatsApp pede uma passkey, que só um celular pode dar.',
+  'reason.dns': 'O nome do WhatsApp não é resolvido: verifique o DNS desta máquina.', 'reason.refused': 'O WhatsApp recusou a conexão.', 'reason.tls': 'A conexão segura com o WhatsApp falhou.', 'reason.timeout': 'O WhatsApp não respondeu a tempo.',
+  'reason.certificate': 'O certificado não é do WhatsApp: a conexão foi recusada.', 'reason.qr_expired': 'Ninguém leu o QR code a tempo. Peça outro.', 'reason.crashed': 'A tarefa desta instância falhou e será reiniciada.',
   sinceFor: (time) => `há ${time}`, justNow: 'agora mesmo', day: (n) => `${n} dia${s(n)}`,
   showQr: 'Mostrar QR', linkAgain: 'Conectar de novo', tryNow: 'Tentar agora', connect: 'Conectar',
   said: (name, state) => `${name}: ${state}.`,
@@ -56,7 +58,7 @@ export default {
   itsEvents: 'Eventos dela',
   // events
   listening: 'Ouvindo. Nada perdido.', listeningGap: 'Ouvindo, com uma lacuna.', notListening: 'Sem ouvir.', mayNotListen: 'Esta chave não pode ler eventos.', eventsLead: 'Tudo o que o gateway conta aos seus programas, na hora.',
-  pause: 'Pausar', resume: 'Continuar', paused: (n) => `Pausado, ${n} novo${s(n)}`, allInstances: 'Todas as instâncias', whichInstance: 'Instância', kinds: 'Tipos de eventos', 'kind.messages': 'Mensagens', 'kind.receipts': 'Recibos', 'kind.instances': 'Instâncias', 'kind.other': 'Outros',
+  pause: 'Pausar', space: 'espaço', resume: 'Continuar', paused: (n) => `Pausado, ${n} novo${s(n)}`, allInstances: 'Todas as instâncias', whichInstance: 'Instância', kinds: 'Tipos de eventos', 'kind.messages': 'Mensagens', 'kind.receipts': 'Recibos', 'kind.instances': 'Instâncias', 'kind.other': 'Outros',
   json: 'JSON, como enviado', pickEvent: 'Escolha um evento para ver exatamente o que seu programa recebe.', noEventsYet: 'Nada aconteceu desde que a página foi aberta.', noEventsText: 'Cada mudança de estado e cada mensagem aparece aqui na hora.', eventList: 'Eventos, do mais novo ao mais antigo', listenCurl: 'Ouvir num terminal', bytes: (n) => `${n} caracteres cortados`,
   seam: (from, to, n) => `A conexão ficou perdida de ${from} a ${to}. ${n === 1 ? 'Um evento foi recuperado' : `${n} eventos foram recuperados`}, nenhum se perdeu.`,
   gap: 'Faltam eventos aqui: o diário não alcança mais tão longe.', deleted: 'instância excluída',

@@ -64,7 +64,7 @@ class EventsView extends Part {
     const text = !paused ? t('pause') : held ? t('paused', held) : t('resume');
     if (this.pauser.dataset.text === text) return;
     this.pauser.dataset.text = text;
-    this.pauser.replaceChildren(icon(paused ? 'chev' : 'pause'), text, ' ', h('kbd', { 'aria-hidden': 'true' }, '␣'));
+    this.pauser.replaceChildren(icon(paused ? 'chev' : 'pause'), text, ' ', h('kbd', { 'aria-hidden': 'true' }, t('space')));
     this.pauser.setAttribute('aria-pressed', String(paused));
   }
 

@@ -68,11 +68,12 @@ class InstanceView extends Part {
     const { instance } = this;
     if (!instance) return;
     const why = instance.status === 'qr' ? t('scanLead') : whyOf(instance);
-    const text = [instance.phone_number && !why.startsWith(dialled(instance.phone_number)) ? dialled(instance.phone_number) : '', why, instance.status === 'qr' || instance.status === 'pending' ? '' : `(${sinceText(instance)})`];
-    const sentence = text.filter((part) => part && part !== '()').join(' ');
-    if (this.said === sentence) return;
-    this.said = sentence;
-    this.lead.replaceChildren(...rich(sentence));
+    const phone = dialled(instance.phone_number);
+    const since = ['qr', 'pending'].includes(instance.status) ? '' : sinceText(instance);
+    const sign = phone + why + since;
+    if (this.said === sign) return;
+    this.said = sign;
+    this.lead.replaceChildren(phone && h('span', { class: 'mono' }, `${phone} `), ...rich(why), h('span', { class: 'faint' }, ` ${since}`));
   }
 
   #call(verb, label, className = 'btn', symbol = null) {
