@@ -1,7 +1,56 @@
-//! A WhatsApp server and phones that speak the real wire protocol.
+//! A WhatsApp server and phones that speak the real wire protocol, for tests and the sandbox.
+//!
+//! Nothing here is faked towards a client: it meets a Noise handshake with a signed certificate chain, binary stanzas,
+//! linking with real signatures, prekeys, and phones (device 0 of every account) that hold real Signal sessions. What a
+//! client sends is checked, and refused when wrong.
+//!
+//! ```text
+//! server ─► noise, wire          one port: WebSocket and admin interface
+//!    │  └─► pairing, login       a socket's life before and after it is linked
+//!    ├────► admin                people and tests
+//!    └────► world                all state behind one lock; a stanza is one transaction
+//!             ├─ routing, iq     what the server does with a stanza
+//!             ├─ phone           what the phones do with it
+//!             ├─ account, queue  who exists, and what waits for whom
+//!             └─ state           the journal: written before anything is answered
+//! ```
+//!
+//! Start reading at [`world`](self) for the rule that keeps a killed process honest.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+mod account;
+mod admin;
+mod adv;
+mod cert;
+mod clock;
+mod fault;
+mod hexadecimal;
+mod iq;
+mod login;
+mod noise;
+mod pairing;
+mod phone;
+mod queue;
+mod routing;
+mod server;
+mod stanza;
+mod state;
+mod stats;
+mod wire;
+mod world;
+
+use state::{Journal, Records};
+use world::{Hub, World};
+
+/// The first of the phones that exist from the start.
+const FIRST_PHONE: u64 = 5_511_999_990_001;
 
 /// What a simulator is started with.
 #[derive(Debug, Clone)]
@@ -12,7 +61,7 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// How many phones exist from the start, numbered from 5511999990001.
     pub phones: u32,
-    /// Whether those phones mark messages as read and echo them.
+    /// Whether new phones mark messages from clients as read and echo them.
     pub answering: bool,
 }
 
@@ -27,19 +76,47 @@ impl Default for Options {
     }
 }
 
-/// A running simulator.
+/// A running simulator; dropping it ends it without waiting.
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<Result<()>>,
 }
 
 impl Simulator {
     /// Binds and serves; when this returns, clients may connect.
-    pub async fn start(options: Options) -> anyhow::Result<Simulator> {
-        let listener = tokio::net::TcpListener::bind(options.listen).await?;
-        Ok(Self {
-            addr: listener.local_addr()?,
-        })
+    ///
+    /// Fails when the address is not loopback or taken, and when the state folder is unreadable or in use.
+    pub async fn start(options: Options) -> Result<Simulator> {
+        if !options.listen.ip().is_loopback() {
+            bail!("the simulator listens on loopback only, not on {}", options.listen.ip());
+        }
+        let (journal, records) = match &options.state {
+            Some(folder) => Journal::open(folder)?,
+            None => (Journal::in_memory(), Records::new()),
+        };
+        let world = World::new(journal, &records, options.answering)?;
+        drop(records);
+        let (stop, stopping) = watch::channel(false);
+        let hub = Hub::new(world, stopping);
+        hub.act(|world| {
+            for index in 0..u64::from(options.phones) {
+                world.ensure_phone(&(FIRST_PHONE + index).to_string())?;
+            }
+            world.everybody_looks();
+            Ok(())
+        })?;
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", options.listen))?;
+        let addr = listener.local_addr()?;
+        tracing::info!(%addr, "simulator listens");
+        let server = tokio::spawn(async move {
+            server::serve(hub.clone(), listener).await;
+            hub.act(|world| world.journal.sync())
+        });
+        Ok(Self { addr, stop, server })
     }
 
     /// The bound address: `ws://{addr}/ws/chat` for clients, `http://{addr}/admin` for people and tests.
@@ -49,6 +126,12 @@ impl Simulator {
 
     /// Ends every socket and flushes the state.
     pub async fn shutdown(self) {
-        tokio::task::yield_now().await;
+        // An error means that the server is gone already.
+        let _ = self.stop.send(true);
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "the simulator's state was not flushed"),
+            Err(error) => tracing::error!(%error, "the simulator's server failed"),
+        }
     }
 }

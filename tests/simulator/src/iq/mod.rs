@@ -1,0 +1,69 @@
+//! Questions (`<iq>`) of logged-in clients: one file per subject, dispatched by namespace.
+
+use anyhow::Result;
+use whatsapp_rust::wacore_binary::Node;
+
+use crate::account::DeviceAddress;
+use crate::stanza::{self, Stanza as _};
+use crate::stats::count;
+use crate::world::World;
+
+mod app_state;
+mod devices;
+pub(crate) mod encrypt;
+mod session;
+mod settings;
+mod usync;
+
+/// How the server says that it does not know what was asked.
+const NOT_IMPLEMENTED: u16 = 501;
+
+/// The answer to a question: children of a result, or a refusal.
+pub(crate) enum Answer {
+    Result(Vec<Node>),
+    Error(u16, &'static str),
+}
+
+impl World {
+    /// Answers a question; replies to the server's own questions need no answer.
+    pub(crate) fn iq(&mut self, from: &DeviceAddress, node: &Node) -> Result<Vec<Node>> {
+        if !matches!(node.text("type").as_deref(), Some("get" | "set")) {
+            return Ok(Vec::new());
+        }
+        let id = node.text("id").unwrap_or_default();
+        let namespace = node.text("xmlns").unwrap_or_default();
+        let answer = match namespace.as_str() {
+            "encrypt" => self.encrypt_iq(from, node)?,
+            "usync" => self.usync_iq(node)?,
+            "passive" => self.passive_iq(from, node),
+            "md" => self.devices_iq(from, node)?,
+            "w:sync:app:state" => app_state::answer(node),
+            "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
+            "abt" | "w" | "privacy" | "blocklist" | "w:m" | "urn:xmpp:whatsapp:dirty" => {
+                match settings::answer(&namespace, node) {
+                    Some(answer) => answer,
+                    None => self.unknown(&namespace, node),
+                }
+            }
+            _ => self.unknown(&namespace, node),
+        };
+        Ok(vec![match answer {
+            Answer::Result(children) => stanza::result(&id, children),
+            Answer::Error(code, text) => stanza::error(&id, code, text),
+        }])
+    }
+
+    /// Counts a question nobody here understands: a `set` is accepted, a `get` has no answer.
+    pub(crate) fn unknown(&mut self, namespace: &str, node: &Node) -> Answer {
+        let child = node
+            .children()
+            .and_then(|children| children.first())
+            .map_or("", |child| child.tag.as_ref());
+        count(&mut self.stats.unknown_iqs, &format!("{namespace} {child}"));
+        if node.text("type").as_deref() == Some("set") {
+            Answer::Result(Vec::new())
+        } else {
+            Answer::Error(NOT_IMPLEMENTED, "feature-not-implemented")
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A socket that wants to be linked: it is shown QR codes until a phone scans one, signs, and lets it log in.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use whatsapp_rust::wacore_binary::Node;
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use crate::account::{Companion, CompanionRecord, DeviceAddress};
+use crate::adv;
+use crate::clock::unix_seconds;
+use crate::fault::Kind;
+use crate::queue::Queue;
+use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
+use crate::wire::Wire;
+use crate::world::{Hub, Wake, World};
+
+/// QR codes per socket.
+const REFS: usize = 6;
+/// How long the first code lives.
+const FIRST_REF: Duration = Duration::from_secs(60);
+/// How long each further code lives.
+const NEXT_REF: Duration = Duration::from_secs(20);
+
+/// A socket that shows QR codes.
+pub(crate) struct Pairing {
+    /// The codes' references.
+    pub(crate) refs: Vec<String>,
+    /// The Noise key of the socket, which the QR repeats.
+    pub(crate) noise_static: Vec<u8>,
+    /// The identity key of the registration, which the QR repeats.
+    pub(crate) identity: Vec<u8>,
+    /// What the client calls itself.
+    pub(crate) platform: String,
+    /// Stanzas to write.
+    pub(crate) outgoing: Vec<Node>,
+    /// What was granted and waits for the companion's signature.
+    pub(crate) granted: Option<Granted>,
+    /// Wakes the socket's task.
+    pub(crate) wake: Wake,
+}
+
+/// A grant under way.
+pub(crate) struct Granted {
+    /// The account.
+    pub(crate) number: String,
+    /// The future companion's device.
+    pub(crate) device: u16,
+    /// Its place in the signed list.
+    pub(crate) key_index: u32,
+    /// The id of the stanza that carried the grant.
+    pub(crate) iq: String,
+    /// What the phone signed.
+    pub(crate) signed: wa::ADVSignedDeviceIdentity,
+    /// Tells the admin call how it ended.
+    pub(crate) outcome: oneshot::Sender<Result<DeviceAddress, String>>,
+}
+
+/// Serves a registration until it is linked, gives up or runs out of codes.
+pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload, noise_static: Vec<u8>) -> Result<()> {
+    let data = payload.device_pairing_data.as_option().context("not a registration")?;
+    let identity = data.e_ident.clone().context("no identity key")?;
+    let wake = Wake::default();
+    let refs: Vec<String> = (0..REFS)
+        .map(|_| format!("2@{}", hex::encode(rand::random::<[u8; 32]>())))
+        .collect();
+    let (socket, shown) = hub.act(|world| {
+        let socket = world.next_socket();
+        let hidden = world.strike(Kind::NoQr, None).is_some();
+        world.pairings.insert(
+            socket,
+            Pairing {
+                refs: if hidden { Vec::new() } else { refs.clone() },
+                noise_static,
+                identity,
+                platform: platform(payload),
+                outgoing: Vec::new(),
+                granted: None,
+                wake: wake.clone(),
+            },
+        );
+        Ok((socket, !hidden))
+    })?;
+    let ended = converse(hub, &mut wire, socket, shown.then_some(refs), &wake).await;
+    let forgotten = hub.act(|world| Ok(world.pairings.remove(&socket)))?;
+    if let Some(granted) = forgotten.and_then(|pairing| pairing.granted) {
+        // The caller may have stopped waiting.
+        let _ = granted.outcome.send(Err(
+            "the client closed its socket before it answered the link".to_owned()
+        ));
+    }
+    wire.close().await;
+    ended
+}
+
+fn platform(payload: &wa::ClientPayload) -> String {
+    payload
+        .user_agent
+        .as_option()
+        .and_then(|agent| agent.device.clone())
+        .filter(|device| !device.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<String>>, wake: &Wake) -> Result<()> {
+    if let Some(refs) = refs {
+        let refs = refs
+            .into_iter()
+            .map(|text| NodeBuilder::new("ref").bytes(text.into_bytes()).build());
+        let offer = NodeBuilder::new("pair-device").children(refs).build();
+        wire.send(&server_set(&fresh_id(), offer)).await?;
+    }
+    let last_ref_ends = Instant::now() + FIRST_REF + NEXT_REF * (u32::try_from(REFS)? - 1);
+    loop {
+        let outgoing = hub.act(|world| {
+            Ok(world
+                .pairings
+                .get_mut(&socket)
+                .map(|pairing| std::mem::take(&mut pairing.outgoing))
+                .unwrap_or_default())
+        })?;
+        for node in outgoing {
+            wire.send(&node).await?;
+        }
+        tokio::select! {
+            node = wire.recv() => {
+                let Some(node) = node? else { return Ok(()) };
+                match hub.act(|world| world.pairing_stanza(socket, &node))? {
+                    Next::Continue => {}
+                    Next::Answer(answer) => wire.send(&answer).await?,
+                    Next::Linked => return wire.send(&stream_error(515)).await,
+                    Next::Refused => return wire.send(&stream_error(401)).await,
+                }
+            }
+            () = wake.notified() => {}
+            () = tokio::time::sleep_until(last_ref_ends) => return Ok(()),
+            () = hub.stopped() => return Ok(()),
+        }
+    }
+}
+
+/// What a pairing socket does after a stanza.
+pub(crate) enum Next {
+    Continue,
+    Answer(Node),
+    Linked,
+    Refused,
+}
+
+/// An `<iq type="set">` from the server; whatsapp-rust compares the text of `from`.
+pub(crate) fn server_set(id: &str, child: Node) -> Node {
+    NodeBuilder::new("iq")
+        .attr("from", SERVER)
+        .attr("type", "set")
+        .attr("id", id)
+        .attr("xmlns", "md")
+        .children([child])
+        .build()
+}
+
+impl World {
+    /// Handles a stanza of a socket that is not logged in.
+    fn pairing_stanza(&mut self, socket: u64, node: &Node) -> Result<Next> {
+        self.count_received(node);
+        if node.tag != "iq" {
+            return Ok(Next::Continue);
+        }
+        let id = node.text("id").unwrap_or_default();
+        match node.text("type").as_deref() {
+            Some("get" | "set") => Ok(Next::Answer(crate::stanza::result(&id, []))),
+            Some("error") => {
+                let granted = self.take_granted(socket, &id);
+                if let Some(granted) = granted {
+                    self.stats.links_refused += 1;
+                    let text = node
+                        .child("error")
+                        .and_then(|error| error.text("text"))
+                        .unwrap_or_default();
+                    let _ = granted
+                        .outcome
+                        .send(Err(format!("the client refused the link: {text}")));
+                }
+                // A client that refuses must not get an answer.
+                Ok(Next::Continue)
+            }
+            _ => {
+                let Some(answer) = node.child("pair-device-sign") else {
+                    return Ok(Next::Continue);
+                };
+                self.finish_link(socket, &id, answer)
+            }
+        }
+    }
+
+    fn take_granted(&mut self, socket: u64, iq: &str) -> Option<Granted> {
+        let pairing = self.pairings.get_mut(&socket)?;
+        pairing.granted.take_if(|granted| granted.iq == iq)
+    }
+
+    fn finish_link(&mut self, socket: u64, iq: &str, answer: &Node) -> Result<Next> {
+        let Some(granted) = self.take_granted(socket, iq) else {
+            return Ok(Next::Refused);
+        };
+        let address = DeviceAddress::new(&granted.number, granted.device);
+        match self.link(socket, &granted, answer) {
+            Ok(()) => {
+                self.stats.links += 1;
+                tracing::info!(device = %address, "a companion was linked");
+                let _ = granted.outcome.send(Ok(address));
+                Ok(Next::Linked)
+            }
+            Err(error) => {
+                self.stats.links_refused += 1;
+                tracing::warn!(device = %address, error = format!("{error:#}"), "a companion's answer was refused");
+                let _ = granted
+                    .outcome
+                    .send(Err(format!("the client's answer to the link is wrong: {error:#}")));
+                Ok(Next::Refused)
+            }
+        }
+    }
+
+    fn link(&mut self, socket: u64, granted: &Granted, answer: &Node) -> Result<()> {
+        let pairing = self.pairings.get(&socket).context("the socket is gone")?;
+        let identity = answer
+            .child("device-identity")
+            .context("no device identity in the answer")?;
+        if identity
+            .text("key-index")
+            .is_some_and(|index| index != granted.key_index.to_string())
+        {
+            bail!("the answer names another key index");
+        }
+        let signed = identity.content().context("the device identity is empty")?;
+        let device_identity = adv::accept_answer(&signed, &granted.signed, &pairing.identity)?;
+        let record = CompanionRecord {
+            key_index: granted.key_index,
+            noise_static: pairing.noise_static.clone(),
+            identity: pairing.identity.clone(),
+            device_identity,
+            platform: pairing.platform.clone(),
+            keys: None,
+            greeted: false,
+            linked_at: unix_seconds(),
+        };
+        let account = self.accounts.get_mut(&granted.number).context("the account is gone")?;
+        let companion = Companion {
+            record,
+            prekeys: std::collections::BTreeMap::new(),
+            queue: Queue::default(),
+        };
+        account.companions.insert(granted.device, companion);
+        account.devices_changed_at = unix_seconds();
+        account.save(&mut self.journal)?;
+        account.save_companion(granted.device, &mut self.journal)
+    }
+
+    /// The stanza that hands a grant to the companion.
+    pub(crate) fn pair_success(&self, number: &str, device: u16, iq: &str, container: Vec<u8>) -> Result<Node> {
+        let account = self.accounts.get(number).context("no such account")?;
+        let success = NodeBuilder::new("pair-success").children([
+            NodeBuilder::new("device-identity").bytes(container).build(),
+            NodeBuilder::new("platform").attr("name", "android").build(),
+            NodeBuilder::new("device")
+                .attr("jid", account.device_jid(crate::account::Form::Number, device))
+                .attr("lid", account.device_jid(crate::account::Form::Lid, device))
+                .build(),
+        ]);
+        Ok(server_set(iq, success.build()))
+    }
+}

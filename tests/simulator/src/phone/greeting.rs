@@ -1,0 +1,141 @@
+//! How a phone greets a new companion: the app-state key, then a first piece of history with the names it knows.
+//!
+//! Both are peer messages from the account's own device 0. Without them clients sit and wait for many seconds.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use whatsapp_rust::buffa::{Message as _, MessageField};
+use whatsapp_rust::waproto::whatsapp as wa;
+use whatsapp_rust::waproto::whatsapp::history_sync::HistorySyncType as PayloadType;
+use whatsapp_rust::waproto::whatsapp::message::HistorySyncType;
+use whatsapp_rust::waproto::whatsapp::message::protocol_message::Type;
+
+use crate::account::{DeviceAddress, Form};
+use crate::phone::send::phone_stanza;
+use crate::stanza::fresh_id;
+use crate::world::World;
+
+impl World {
+    /// Greets a companion that has uploaded its keys and was not greeted yet, if its phone is online.
+    pub(crate) fn greet_if_due(&mut self, companion: &DeviceAddress) -> Result<()> {
+        let account = self.accounts.get_mut(&companion.number).context("no such account")?;
+        let online = account.phone.online;
+        let Some(linked) = account.companions.get_mut(&companion.device) else {
+            return Ok(());
+        };
+        if linked.record.greeted || linked.record.keys.is_none() || !online {
+            return Ok(());
+        }
+        linked.record.greeted = true;
+        account.save_companion(companion.device, &mut self.journal)?;
+        let share = self.key_share(&companion.number)?;
+        self.send_as_peer(companion, share)?;
+        let history = self.history(&companion.number)?;
+        self.send_as_peer(companion, history)
+    }
+
+    /// Greets all companions that could not be greeted while their phone was offline.
+    pub(crate) fn greet_all(&mut self, number: &str) -> Result<()> {
+        let companions = self.accounts.get(number).context("no such account")?.devices();
+        for device in companions.into_iter().filter(|device| *device != 0) {
+            self.greet_if_due(&DeviceAddress::new(number, device))?;
+        }
+        Ok(())
+    }
+
+    fn send_as_peer(&mut self, companion: &DeviceAddress, message: wa::message::ProtocolMessage) -> Result<()> {
+        let message = wa::Message {
+            protocol_message: MessageField::some(message),
+            ..Default::default()
+        };
+        let id = fresh_id();
+        let account = self.accounts.get_mut(&companion.number).context("no such account")?;
+        account
+            .phone
+            .remember_sent(&companion.number, &id, &message, &mut self.journal);
+        let Some(enc) = self.phone_seals(&companion.number, companion, &message)? else {
+            return Ok(());
+        };
+        let sender = self.accounts.get(&companion.number).context("no such account")?;
+        let stanza = phone_stanza(sender, Form::Number, &id)
+            .attr("type", "text")
+            .attr("category", "peer")
+            .attr("push_priority", "high")
+            .children([enc])
+            .build();
+        self.deliver(companion, stanza)
+    }
+
+    fn key_share(&self, number: &str) -> Result<wa::message::ProtocolMessage> {
+        let key = &self
+            .accounts
+            .get(number)
+            .context("no such account")?
+            .phone
+            .app_state_key;
+        let shared = wa::message::AppStateSyncKey {
+            key_id: MessageField::some(wa::message::AppStateSyncKeyId {
+                key_id: Some(key.id.clone()),
+            }),
+            key_data: MessageField::some(wa::message::AppStateSyncKeyData {
+                key_data: Some(key.data.clone()),
+                fingerprint: MessageField::some(wa::message::AppStateSyncKeyFingerprint {
+                    raw_id: Some(key.raw_id),
+                    current_index: Some(0),
+                    device_indexes: vec![0],
+                }),
+                timestamp: Some(i64::try_from(key.made_at)?),
+            }),
+        };
+        Ok(wa::message::ProtocolMessage {
+            r#type: Some(Type::APP_STATE_SYNC_KEY_SHARE),
+            app_state_sync_key_share: MessageField::some(wa::message::AppStateSyncKeyShare { keys: vec![shared] }),
+            ..Default::default()
+        })
+    }
+
+    /// The first history: no conversations, the names of the account itself and of everybody else here.
+    fn history(&self, number: &str) -> Result<wa::message::ProtocolMessage> {
+        let pushnames = self
+            .accounts
+            .iter()
+            .map(|account| wa::Pushname {
+                id: Some(account.jid(Form::Number).to_string()),
+                pushname: Some(account.phone.push_name.clone()),
+            })
+            .collect();
+        let mappings = self
+            .accounts
+            .iter()
+            .filter(|account| account.number != number)
+            .map(|account| wa::PhoneNumberToLIDMapping {
+                pn_jid: Some(account.jid(Form::Number).to_string()),
+                lid_jid: Some(account.jid(Form::Lid).to_string()),
+            })
+            .collect();
+        let history = wa::HistorySync {
+            sync_type: PayloadType::INITIAL_BOOTSTRAP,
+            chunk_order: Some(1),
+            progress: Some(100),
+            pushnames,
+            phone_number_to_lid_mappings: mappings,
+            ..Default::default()
+        };
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        zlib.write_all(&history.encode_to_vec())?;
+        Ok(wa::message::ProtocolMessage {
+            r#type: Some(Type::HISTORY_SYNC_NOTIFICATION),
+            history_sync_notification: MessageField::some(wa::message::HistorySyncNotification {
+                sync_type: Some(HistorySyncType::INITIAL_BOOTSTRAP),
+                chunk_order: Some(1),
+                progress: Some(100),
+                initial_hist_bootstrap_inline_payload: Some(zlib.finish()?),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    }
+}

@@ -1,0 +1,277 @@
+//! A simulated phone: device 0 of its account, with a real Signal identity and an inbox of what it decrypted.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use whatsapp_rust::buffa::Message as _;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use crate::account::{DeviceAddress, key};
+use crate::clock::unix_seconds;
+use crate::hexadecimal;
+use crate::queue::Queue;
+use crate::state::Journal;
+
+pub(crate) mod greeting;
+pub(crate) mod receive;
+pub(crate) mod scan;
+pub(crate) mod send;
+pub(crate) mod signal;
+
+use signal::{KeyRecord, Signal};
+
+/// Sent messages kept for devices that ask for a repetition.
+const KEPT_SENT: usize = 1000;
+
+/// One phone.
+pub(crate) struct Phone {
+    /// Keys and sessions.
+    pub(crate) signal: Signal,
+    /// What waits while it is offline.
+    pub(crate) queue: Queue,
+    /// Whether it is connected.
+    pub(crate) online: bool,
+    /// Whether it marks what it gets as read and echoes it.
+    pub(crate) answering: bool,
+    /// The name its owner chose.
+    pub(crate) push_name: String,
+    /// The key that its companions encrypt app state with.
+    app_state_key: AppStateKey,
+    inbox: Vec<InboxEntry>,
+    /// Account and id of everything shown in the inbox.
+    shown: HashSet<(String, String)>,
+    sent: VecDeque<Sent>,
+    next_sent: u64,
+    /// How often each unreadable message was asked for again.
+    asked_again: HashMap<String, u8>,
+}
+
+/// What is stored about a phone together with its account.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PhoneRecord {
+    keys: KeyRecord,
+    online: bool,
+    answering: bool,
+    push_name: String,
+    app_state_key: AppStateKey,
+}
+
+/// The key that a phone shares with its companions.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AppStateKey {
+    #[serde(with = "hexadecimal")]
+    pub(crate) id: Vec<u8>,
+    #[serde(with = "hexadecimal")]
+    pub(crate) data: Vec<u8>,
+    pub(crate) raw_id: u32,
+    pub(crate) made_at: u64,
+}
+
+/// One message as a phone shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InboxEntry {
+    /// The sender's number.
+    pub(crate) from: String,
+    /// The sender's device.
+    pub(crate) device: u16,
+    /// The message id.
+    pub(crate) id: String,
+    /// The text, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) text: Option<String>,
+    /// On copies of what an own companion sent: to whom it went.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) dsm_to: Option<String>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) error: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) at: u64,
+    /// Whether the phone's owner has opened it.
+    #[serde(default)]
+    pub(crate) read: bool,
+    /// The address form (number or LID) that the sender used for this phone; receipts keep it.
+    #[serde(default)]
+    pub(crate) by_lid: bool,
+}
+
+struct Sent {
+    index: u64,
+    id: String,
+    message: Vec<u8>,
+}
+
+impl Phone {
+    /// A new phone with fresh keys, online.
+    pub(crate) fn generate(number: &str, answering: bool) -> Result<Self> {
+        let tail = number.len().saturating_sub(4);
+        Self::from_record(PhoneRecord {
+            keys: Signal::generate()?.to_record(),
+            online: true,
+            answering,
+            push_name: format!("Phone {}", &number[tail..]),
+            app_state_key: AppStateKey {
+                id: [&[0, 0], &rand::random::<[u8; 4]>()[..]].concat(),
+                data: rand::random::<[u8; 32]>().to_vec(),
+                raw_id: rand::random_range(1..i32::MAX.unsigned_abs()),
+                made_at: unix_seconds(),
+            },
+        })
+    }
+
+    /// A phone as it was stored; sessions, prekeys and messages follow through [`Self::restore`].
+    pub(crate) fn from_record(record: PhoneRecord) -> Result<Self> {
+        Ok(Self {
+            signal: Signal::from_record(&record.keys)?,
+            queue: Queue::default(),
+            online: record.online,
+            answering: record.answering,
+            push_name: record.push_name,
+            app_state_key: record.app_state_key,
+            inbox: Vec::new(),
+            shown: HashSet::new(),
+            sent: VecDeque::new(),
+            next_sent: 0,
+            asked_again: HashMap::new(),
+        })
+    }
+
+    /// What is stored with the account.
+    pub(crate) fn to_record(&self) -> PhoneRecord {
+        PhoneRecord {
+            keys: self.signal.to_record(),
+            online: self.online,
+            answering: self.answering,
+            push_name: self.push_name.clone(),
+            app_state_key: self.app_state_key.clone(),
+        }
+    }
+
+    /// Puts one stored record back, in the order of the keys.
+    pub(crate) fn restore(&mut self, path: &[&str], value: &[u8]) -> Result<()> {
+        match path {
+            ["prekey", id] => {
+                let (given, private) = value.split_first().context("empty")?;
+                self.signal.restore_prekey(id.parse()?, *given == 1, private)?;
+            }
+            ["session", number, device] => {
+                self.signal
+                    .restore_session(DeviceAddress::new(number, device.parse()?), value)?;
+            }
+            ["inbox", _] => {
+                let entry: InboxEntry = serde_json::from_slice(value)?;
+                if entry.error.is_none() {
+                    self.shown.insert((entry.from.clone(), entry.id.clone()));
+                }
+                self.inbox.push(entry);
+            }
+            ["sent", index] => {
+                let index = index.parse()?;
+                let length = usize::from(*value.first().context("empty")?);
+                let (id, message) = value[1..].split_at_checked(length).context("short")?;
+                let id = String::from_utf8(id.to_vec())?;
+                self.sent.push_back(Sent {
+                    index,
+                    id,
+                    message: message.to_vec(),
+                });
+                self.next_sent = index + 1;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What the phone shows, oldest first.
+    pub(crate) fn inbox(&self) -> &[InboxEntry] {
+        &self.inbox
+    }
+
+    /// Whether this id of this account is in the inbox, readable.
+    pub(crate) fn has_shown(&self, from: &str, id: &str) -> bool {
+        self.shown.contains(&(from.to_owned(), id.to_owned()))
+    }
+
+    /// Adds to the inbox; what could now be read replaces the note that it could not.
+    pub(crate) fn show(&mut self, number: &str, entry: InboxEntry, journal: &mut Journal) -> Result<()> {
+        if entry.error.is_none() {
+            self.shown.insert((entry.from.clone(), entry.id.clone()));
+        }
+        let same = |old: &InboxEntry| old.error.is_some() && old.id == entry.id && old.from == entry.from;
+        let index = self.inbox.iter().position(same).unwrap_or(self.inbox.len());
+        journal.put(key::inbox(number, index as u64), serde_json::to_vec(&entry)?);
+        if index == self.inbox.len() {
+            self.inbox.push(entry);
+        } else {
+            self.inbox[index] = entry;
+        }
+        Ok(())
+    }
+
+    /// Marks a message as opened and gives it; `None` if there is no such readable message.
+    pub(crate) fn open_message(&mut self, number: &str, id: &str, journal: &mut Journal) -> Result<Option<InboxEntry>> {
+        let found = self
+            .inbox
+            .iter()
+            .rposition(|entry| entry.id == id && entry.error.is_none());
+        let Some(index) = found else { return Ok(None) };
+        self.inbox[index].read = true;
+        journal.put(
+            key::inbox(number, index as u64),
+            serde_json::to_vec(&self.inbox[index])?,
+        );
+        Ok(Some(self.inbox[index].clone()))
+    }
+
+    /// Remembers a sent message for those who will ask for it again.
+    pub(crate) fn remember_sent(&mut self, number: &str, id: &str, message: &wa::Message, journal: &mut Journal) {
+        let sent = Sent {
+            index: self.next_sent,
+            id: id.to_owned(),
+            message: message.encode_to_vec(),
+        };
+        self.next_sent += 1;
+        let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
+        let stored = [&[length], id.as_bytes(), &sent.message].concat();
+        journal.put(key::sent(number, sent.index), stored);
+        self.sent.push_back(sent);
+        if self.sent.len() > KEPT_SENT
+            && let Some(oldest) = self.sent.pop_front()
+        {
+            journal.delete(key::sent(number, oldest.index));
+        }
+    }
+
+    /// A message sent before.
+    pub(crate) fn recall_sent(&self, id: &str) -> Option<wa::Message> {
+        let sent = self.sent.iter().rev().find(|sent| sent.id == id)?;
+        wa::Message::decode_from_slice(&sent.message).ok()
+    }
+
+    /// Notes changed one-time prekeys in the journal.
+    pub(crate) fn save_prekeys(&self, number: &str, ids: &[u32], journal: &mut Journal) {
+        for id in ids {
+            match self.signal.prekey_record(*id) {
+                Some((given, private)) => {
+                    journal.put(
+                        key::phone_prekey(number, *id),
+                        [&[u8::from(given)], &private[..]].concat(),
+                    );
+                }
+                None => journal.delete(key::phone_prekey(number, *id)),
+            }
+        }
+    }
+
+    /// Notes a changed session in the journal.
+    pub(crate) fn save_session(&self, number: &str, peer: &DeviceAddress, journal: &mut Journal) -> Result<()> {
+        let name = key::phone_session(number, peer);
+        match self.signal.session_bytes(peer)? {
+            Some(bytes) => journal.put(name, bytes),
+            None => journal.delete(name),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! A phone reads: checks who writes, decrypts, shows, sends its receipts, and answers if its owner is the chatty kind.
+
+use anyhow::{Context as _, Result, bail};
+use whatsapp_rust::wacore_binary::Node;
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use crate::account::{DeviceAddress, Form};
+use crate::adv;
+use crate::clock::unix_seconds;
+use crate::iq::encrypt::Bundle;
+use crate::phone::InboxEntry;
+use crate::phone::send::{copy_for_companions, phone_stanza, text_message};
+use crate::phone::signal::{Opened, claimed_identity};
+use crate::routing::receipt_ids;
+use crate::stanza::{Stanza as _, bytes_child, key_id};
+use crate::stats::count;
+use crate::world::World;
+
+/// After this many requests a message is given up.
+const MOST_RETRIES: u8 = 5;
+
+/// The parts of a message stanza that matter to a phone.
+struct Letter {
+    from: DeviceAddress,
+    /// How the sender addressed this phone.
+    form: Form,
+    id: String,
+    kind: String,
+    sealed: Vec<u8>,
+    device_identity: Option<Vec<u8>>,
+    recipient: Option<String>,
+}
+
+impl World {
+    /// One stanza out of a phone's queue.
+    pub(crate) fn phone_receives(&mut self, number: &str, node: &Node) -> Result<()> {
+        match node.tag.as_ref() {
+            "message" => self.phone_gets_message(number, node),
+            "receipt" => self.phone_gets_receipt(number, node),
+            _ => Ok(()),
+        }
+    }
+
+    fn phone_gets_message(&mut self, number: &str, node: &Node) -> Result<()> {
+        let from = node.jid("from").context("no sender")?;
+        let enc = node.child("enc").context("nothing encrypted inside")?;
+        let letter = Letter {
+            from: self.accounts.resolve(&from).context("the sender is not on WhatsApp")?,
+            form: Form::of(&from),
+            id: node.text("id").context("no id")?,
+            kind: enc.text("type").unwrap_or_default(),
+            sealed: enc.content().context("the ciphertext is empty")?,
+            device_identity: node.child_content("device-identity"),
+            recipient: node.text("recipient"),
+        };
+        match self.open_letter(number, &letter) {
+            Ok(opened) => self.phone_reads(number, &letter, opened),
+            Err(error) => self.phone_cannot_read(number, &letter, &error),
+        }
+    }
+
+    fn open_letter(&mut self, number: &str, letter: &Letter) -> Result<Opened> {
+        if letter.kind == "pkmsg" && letter.from.device != 0 {
+            self.check_companion(letter)?;
+        }
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        let opened = account.phone.signal.open(&letter.from, &letter.kind, &letter.sealed)?;
+        account.phone.save_session(number, &letter.from, &mut self.journal)?;
+        account
+            .phone
+            .save_prekeys(number, opened.used_prekey.as_slice(), &mut self.journal);
+        Ok(opened)
+    }
+
+    /// A companion that opens a session must carry its account's signature over the very key it uses.
+    fn check_companion(&self, letter: &Letter) -> Result<()> {
+        let identity = claimed_identity(&letter.sealed)?;
+        let chain = letter
+            .device_identity
+            .as_deref()
+            .context("a companion's pkmsg without device-identity")?;
+        let sender = self.accounts.get(&letter.from.number).context("the sender is gone")?;
+        adv::verify(
+            chain,
+            &identity,
+            sender.phone.signal.identity().public_key.public_key_bytes(),
+        )
+    }
+
+    fn phone_reads(&mut self, number: &str, letter: &Letter, mut opened: Opened) -> Result<()> {
+        let own = letter.from.number == number;
+        let (message, dsm_to) = match opened.message.device_sent_message.take() {
+            Some(copy) if own => {
+                let destination = copy.destination_jid.context("a copy without destination")?;
+                (
+                    copy.message.into_option().unwrap_or_default(),
+                    Some(self.number_of(&destination)),
+                )
+            }
+            Some(_) => bail!("somebody else's device sent a copy of its own messages"),
+            None => (opened.message, None),
+        };
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        if account.phone.has_shown(&letter.from.number, &letter.id) {
+            self.stats.duplicates += 1;
+        } else if message.protocol_message.is_set() {
+            // Companions talk to their phone about app state and history; nothing to show.
+            return Ok(());
+        } else {
+            let entry = InboxEntry {
+                from: letter.from.number.clone(),
+                device: letter.from.device,
+                id: letter.id.clone(),
+                text: text_of(&message),
+                dsm_to,
+                error: None,
+                at: unix_seconds(),
+                read: false,
+                by_lid: letter.form == Form::Lid,
+            };
+            account.phone.asked_again.remove(&letter.id);
+            account.phone.show(number, entry, &mut self.journal)?;
+            self.stats.messages_shown += 1;
+        }
+        self.phone_confirms(number, letter, own.then_some("sender"))?;
+        let answering = self.accounts.get(number).is_some_and(|account| account.phone.answering);
+        // Two answering phones must not talk to each other for ever, so only companions get answers.
+        if answering && !own && letter.from.device != 0 {
+            self.phone_answers(number, letter, &message)?;
+        }
+        Ok(())
+    }
+
+    fn number_of(&self, jid: &str) -> String {
+        let parsed = jid.parse().ok().and_then(|jid| self.accounts.resolve(&jid));
+        parsed.map_or_else(|| jid.to_owned(), |address| address.number)
+    }
+
+    /// "Arrived", to the device that sent it.
+    fn phone_confirms(&mut self, number: &str, letter: &Letter, kind: Option<&str>) -> Result<()> {
+        let account = self.accounts.get(number).context("no such phone")?;
+        let mut receipt = NodeBuilder::new("receipt")
+            .attr("from", account.jid(letter.form))
+            .attr("id", letter.id.as_str())
+            .attr("t", unix_seconds());
+        if let Some(kind) = kind {
+            receipt = receipt.attr("type", kind);
+        }
+        if let Some(recipient) = &letter.recipient {
+            receipt = receipt.attr("recipient", recipient.as_str());
+        }
+        let receipt = receipt.build();
+        self.deliver(&letter.from, receipt)
+    }
+
+    /// "Read", to all devices of the account that sent it.
+    fn phone_marks_read(&mut self, number: &str, entry: &InboxEntry) -> Result<()> {
+        let form = if entry.by_lid { Form::Lid } else { Form::Number };
+        let account = self.accounts.get(number).context("no such phone")?;
+        let receipt = NodeBuilder::new("receipt")
+            .attr("from", account.jid(form))
+            .attr("id", entry.id.as_str())
+            .attr("type", "read")
+            .attr("t", unix_seconds())
+            .build();
+        for device in self.accounts.get(&entry.from).context("the sender is gone")?.devices() {
+            self.deliver(&DeviceAddress::new(&entry.from, device), receipt.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The owner opens a message; `false` if there is none with that id.
+    pub(crate) fn phone_opens(&mut self, number: &str, id: &str) -> Result<bool> {
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        let Some(entry) = account.phone.open_message(number, id, &mut self.journal)? else {
+            return Ok(false);
+        };
+        if entry.from != number {
+            self.phone_marks_read(number, &entry)?;
+        }
+        Ok(true)
+    }
+
+    fn phone_answers(&mut self, number: &str, letter: &Letter, message: &wa::Message) -> Result<()> {
+        self.phone_opens(number, &letter.id)?;
+        if let Some(text) = text_of(message) {
+            self.phone_sends(number, &letter.from.number, letter.form, text_message(&text))?;
+        }
+        Ok(())
+    }
+
+    /// Shows that something could not be read and asks for it again, with fresh keys.
+    fn phone_cannot_read(&mut self, number: &str, letter: &Letter, error: &anyhow::Error) -> Result<()> {
+        let reason = format!("{error:#}");
+        tracing::warn!(phone = %DeviceAddress::phone(number), sender = %letter.from, reason, "a phone could not decrypt");
+        self.stats.undecryptable += 1;
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        if account.phone.has_shown(&letter.from.number, &letter.id) {
+            self.stats.duplicates += 1;
+            return self.phone_confirms(number, letter, None);
+        }
+        let asked = account.phone.asked_again.entry(letter.id.clone()).or_default();
+        *asked += 1;
+        let asked = *asked;
+        if asked == 1 {
+            let entry = InboxEntry {
+                from: letter.from.number.clone(),
+                device: letter.from.device,
+                id: letter.id.clone(),
+                text: None,
+                dsm_to: None,
+                error: Some(reason),
+                at: unix_seconds(),
+                read: false,
+                by_lid: letter.form == Form::Lid,
+            };
+            account.phone.show(number, entry, &mut self.journal)?;
+        }
+        if asked >= MOST_RETRIES {
+            return Ok(());
+        }
+        let (bundle, changed) = account.phone.signal.take_bundle()?;
+        account.phone.save_prekeys(number, &changed, &mut self.journal);
+        let retry = NodeBuilder::new("retry")
+            .attr("v", "1")
+            .attr("id", letter.id.as_str())
+            .attr("t", unix_seconds())
+            .attr("count", asked)
+            .build();
+        let registration = bytes_child(
+            "registration",
+            account.phone.signal.registration().to_be_bytes().to_vec(),
+        );
+        let mut receipt = NodeBuilder::new("receipt")
+            .attr("from", account.jid(letter.form))
+            .attr("id", letter.id.as_str())
+            .attr("t", unix_seconds())
+            .attr("type", "retry");
+        if let Some(recipient) = &letter.recipient {
+            receipt = receipt.attr("recipient", recipient.as_str());
+        }
+        let receipt = receipt.children([retry, registration, retry_keys(&bundle)]).build();
+        self.stats.retries_requested += 1;
+        self.deliver(&letter.from, receipt)
+    }
+
+    fn phone_gets_receipt(&mut self, number: &str, node: &Node) -> Result<()> {
+        let kind = node.text("type");
+        for _ in receipt_ids(node) {
+            count(
+                &mut self.stats.receipts_to_phones,
+                kind.as_deref().unwrap_or("delivered"),
+            );
+        }
+        if kind.as_deref() == Some("retry") {
+            self.phone_repeats(number, node)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends a message again to a device that could not read it, in a fresh session.
+    fn phone_repeats(&mut self, number: &str, node: &Node) -> Result<()> {
+        let from = node.jid("from").context("no sender")?;
+        let asker = self.accounts.resolve(&from).context("the asker is not on WhatsApp")?;
+        let id = node.text("id").context("no id")?;
+        let asked = node
+            .child("retry")
+            .and_then(|retry| retry.text("count"))
+            .and_then(|count| count.parse().ok());
+        if asked.unwrap_or(1) > MOST_RETRIES {
+            return Ok(());
+        }
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        let Some(message) = account.phone.recall_sent(&id) else {
+            return Ok(());
+        };
+        account.phone.signal.forget_session(&asker);
+        if let Some(keys) = node.child("keys") {
+            let bundle = read_retry_keys(node, keys)?.to_signal(asker.device)?;
+            account.phone.signal.begin_session(&asker, &bundle)?;
+        }
+        let recipient = node.text("recipient");
+        let message = match &recipient {
+            Some(recipient) if asker.number == number => copy_for_companions(recipient, message),
+            _ => message,
+        };
+        let Some(mut enc) = self.phone_seals(number, &asker, &message)? else {
+            return Ok(());
+        };
+        enc.attrs.insert("count", asked.unwrap_or(1).to_string());
+        let sender = self.accounts.get(number).context("no such phone")?;
+        let mut stanza = phone_stanza(sender, Form::of(&from), &id).attr("type", "text");
+        if let Some(recipient) = recipient.filter(|_| asker.number == number) {
+            stanza = stanza.attr("recipient", recipient);
+        }
+        self.stats.retries_answered += 1;
+        self.deliver(&asker, stanza.children([enc]).build())
+    }
+}
+
+/// The text of a message, whichever of the two fields carries it.
+fn text_of(message: &wa::Message) -> Option<String> {
+    message.conversation.clone().or_else(|| {
+        message
+            .extended_text_message
+            .as_option()
+            .and_then(|extended| extended.text.clone())
+    })
+}
+
+/// The `<keys>` of a retry receipt.
+fn retry_keys(bundle: &Bundle) -> Node {
+    let mut children = vec![
+        bytes_child("type", vec![5]),
+        bytes_child("identity", bundle.identity.clone()),
+    ];
+    if let Some((id, public)) = &bundle.prekey {
+        let key = NodeBuilder::new("key");
+        children.push(
+            key.children([bytes_child("id", key_id(*id)), bytes_child("value", public.clone())])
+                .build(),
+        );
+    }
+    let signed = [
+        bytes_child("id", key_id(bundle.signed_id)),
+        bytes_child("value", bundle.signed_public.clone()),
+        bytes_child("signature", bundle.signed_signature.clone()),
+    ];
+    children.push(NodeBuilder::new("skey").children(signed).build());
+    NodeBuilder::new("keys").children(children).build()
+}
+
+fn read_retry_keys(receipt: &Node, keys: &Node) -> Result<Bundle> {
+    let signed = keys.child("skey").context("no signed prekey in a retry receipt")?;
+    let prekey = match keys.child("key") {
+        Some(key) => Some((
+            key.child_number("id").context("key id")?,
+            key.child_content("value").context("key")?,
+        )),
+        None => None,
+    };
+    Ok(Bundle {
+        registration: receipt
+            .child_number("registration")
+            .context("no registration id in a retry receipt")?,
+        identity: keys
+            .child_content("identity")
+            .context("no identity in a retry receipt")?,
+        prekey,
+        signed_id: signed.child_number("id").context("signed prekey id")?,
+        signed_public: signed.child_content("value").context("signed prekey")?,
+        signed_signature: signed.child_content("signature").context("signed prekey's signature")?,
+        device_identity: None,
+    })
+}

@@ -1,0 +1,134 @@
+//! A phone writes: one ciphertext per device of the recipient, and a copy for each of its own companions.
+
+use anyhow::{Context as _, Result, bail};
+use whatsapp_rust::buffa::MessageField;
+use whatsapp_rust::wacore_binary::Node;
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::waproto::whatsapp as wa;
+
+use crate::account::{Account, DeviceAddress, Form};
+use crate::clock::unix_seconds;
+use crate::fault::Kind;
+use crate::stanza::fresh_id;
+use crate::world::World;
+
+/// A text as WhatsApp carries it.
+pub(crate) fn text_message(text: &str) -> wa::Message {
+    wa::Message {
+        conversation: Some(text.to_owned()),
+        ..Default::default()
+    }
+}
+
+impl World {
+    /// Sends a message from a phone to an account, in the given address form, and gives its id.
+    pub(crate) fn phone_sends(&mut self, from: &str, to: &str, form: Form, message: wa::Message) -> Result<String> {
+        let recipient = self.accounts.get(to).context("the recipient is not on WhatsApp")?;
+        let (recipient_jid, recipient_devices) = (recipient.jid(form), recipient.devices());
+        let sender = self.accounts.get_mut(from).context("no such phone")?;
+        if !sender.phone.online {
+            bail!("the phone is offline");
+        }
+        let own_companions: Vec<u16> = sender.companions.keys().copied().collect();
+        let id = fresh_id();
+        sender.phone.remember_sent(from, &id, &message, &mut self.journal);
+        if to != from {
+            for device in recipient_devices {
+                self.phone_sends_to(from, &DeviceAddress::new(to, device), form, &id, &message, None)?;
+            }
+        }
+        let copy = copy_for_companions(&recipient_jid.to_string(), message);
+        for device in own_companions {
+            let target = DeviceAddress::new(from, device);
+            self.phone_sends_to(from, &target, form, &id, &copy, Some(recipient_jid.to_string()))?;
+        }
+        self.stats.messages_sent_by_phones += 1;
+        Ok(id)
+    }
+
+    /// Encrypts for one device and queues it there; a companion that has uploaded no keys yet is left out.
+    pub(crate) fn phone_sends_to(
+        &mut self,
+        from: &str,
+        target: &DeviceAddress,
+        form: Form,
+        id: &str,
+        message: &wa::Message,
+        recipient: Option<String>,
+    ) -> Result<()> {
+        let Some(enc) = self.phone_seals(from, target, message)? else {
+            return Ok(());
+        };
+        let sender = self.accounts.get(from).context("no such phone")?;
+        let mut stanza = phone_stanza(sender, form, id).attr("type", "text");
+        if let Some(recipient) = recipient {
+            stanza = stanza.attr("recipient", recipient);
+        }
+        self.deliver(target, stanza.children([enc]).build())
+    }
+
+    /// The `<enc>` of a message for one device; `None` if that device has uploaded no keys yet.
+    pub(crate) fn phone_seals(
+        &mut self,
+        from: &str,
+        target: &DeviceAddress,
+        message: &wa::Message,
+    ) -> Result<Option<Node>> {
+        let known = self
+            .accounts
+            .get(from)
+            .context("no such phone")?
+            .phone
+            .signal
+            .has_session(target);
+        if !known {
+            let Some(account) = self.accounts.get_mut(&target.number) else {
+                return Ok(None);
+            };
+            let Some(bundle) = account.take_bundle(target.device, &mut self.journal)? else {
+                return Ok(None);
+            };
+            let bundle = bundle.to_signal(target.device)?;
+            let sender = self.accounts.get_mut(from).context("no such phone")?;
+            sender.phone.signal.begin_session(target, &bundle)?;
+        }
+        let corrupted = target.device != 0 && self.strike(Kind::CorruptCiphertext, Some(&target.number)).is_some();
+        let sender = self.accounts.get_mut(from).context("no such phone")?;
+        let mut sealed = sender.phone.signal.seal(target, message)?;
+        sender.phone.save_session(from, target, &mut self.journal)?;
+        if corrupted && let Some(last) = sealed.bytes.last_mut() {
+            *last ^= 1;
+        }
+        let enc = NodeBuilder::new("enc")
+            .attr("v", "2")
+            .attr("type", sealed.kind)
+            .bytes(sealed.bytes)
+            .build();
+        Ok(Some(enc))
+    }
+}
+
+/// What an account's own companions get: the message, wrapped with its destination.
+pub(crate) fn copy_for_companions(destination: &str, message: wa::Message) -> wa::Message {
+    wa::Message {
+        device_sent_message: MessageField::some(wa::message::DeviceSentMessage {
+            destination_jid: Some(destination.to_owned()),
+            message: MessageField::some(message),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A message stanza from a phone, still without type and content.
+pub(crate) fn phone_stanza(sender: &Account, form: Form, id: &str) -> NodeBuilder {
+    let stanza = NodeBuilder::new("message")
+        .attr("from", sender.jid(form))
+        .attr("id", id)
+        .attr("t", unix_seconds())
+        .attr("notify", sender.phone.push_name.as_str());
+    match form {
+        Form::Number => stanza.attr("sender_lid", sender.jid(Form::Lid)),
+        Form::Lid => stanza.attr("sender_pn", sender.jid(Form::Number)),
+    }
+}

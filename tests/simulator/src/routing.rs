@@ -1,0 +1,242 @@
+//! What the server does with a logged-in client's stanzas: acknowledge, route, forward.
+
+use anyhow::{Context as _, Result};
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
+
+use crate::account::{Account, DeviceAddress, Form, key};
+use crate::clock::unix_seconds;
+use crate::fault::Kind;
+use crate::stanza::Stanza as _;
+use crate::stats::count;
+use crate::world::World;
+
+/// The server's refusal of a message to somebody who is not on WhatsApp.
+const NOT_FOUND: u16 = 404;
+
+impl World {
+    /// Handles one stanza and gives the direct answers; everything else goes through queues.
+    pub(crate) fn client_stanza(&mut self, from: &DeviceAddress, socket: u64, node: &Node) -> Result<Vec<Node>> {
+        if self.links.get(from).is_none_or(|link| link.socket != socket) {
+            return Ok(Vec::new());
+        }
+        self.count_received(node);
+        let answers = match node.tag.as_ref() {
+            "iq" => self.iq(from, node)?,
+            "message" => self.message(from, node)?,
+            "receipt" => self.receipt(from, node)?,
+            "ack" => {
+                self.acknowledged(from, node);
+                Vec::new()
+            }
+            "ib" => {
+                self.information(from, node);
+                Vec::new()
+            }
+            // Presence, typing and what else needs no answer; counted above.
+            _ => Vec::new(),
+        };
+        for answer in &answers {
+            count(&mut self.stats.sent, &answer.tag);
+        }
+        Ok(answers)
+    }
+
+    fn information(&mut self, from: &DeviceAddress, node: &Node) {
+        let Some(batch) = node.child("offline_batch") else {
+            return;
+        };
+        let wanted = batch.text("count").and_then(|count| count.parse().ok()).unwrap_or(1);
+        if let Some(link) = self.links.get_mut(from) {
+            link.allow(wanted);
+        }
+    }
+
+    fn message(&mut self, from: &DeviceAddress, node: &Node) -> Result<Vec<Node>> {
+        let id = node.text("id").unwrap_or_default();
+        let to = node.jid("to").context("a message without `to`")?;
+        let ack = NodeBuilder::new("ack")
+            .attr("class", "message")
+            .attr("id", id.as_str())
+            .attr("from", to.clone())
+            .attr("t", unix_seconds());
+        if let Some(fault) = self.strike(Kind::Nack, Some(&from.number)) {
+            return Ok(vec![ack.attr("error", fault.code).build()]);
+        }
+        let missing = self.strike(Kind::NoAck, Some(&from.number));
+        if missing.as_ref().is_some_and(|fault| !fault.deliver) {
+            return Ok(Vec::new());
+        }
+        let Some(recipient) = self.accounts.resolve(&to) else {
+            return Ok(vec![ack.attr("error", NOT_FOUND).build()]);
+        };
+        let sender = self.accounts.get(&from.number).context("the sender is gone")?;
+        let mut deliveries = Vec::new();
+        for (jid, enc) in envelopes(node, &to) {
+            let Some(target) = self.accounts.resolve(&jid) else {
+                continue;
+            };
+            let mut stanza = forwarded(sender, from, Form::of(&to), node, &id);
+            if target.number == from.number && recipient.number != from.number {
+                stanza = stanza.attr("recipient", to.to_non_ad());
+            }
+            let mut children = vec![enc.clone()];
+            if enc.text("type").as_deref() == Some("pkmsg") {
+                children.extend(node.child("device-identity").cloned());
+            }
+            deliveries.push((target, stanza.children(children).build()));
+        }
+        for (target, mut stanza) in deliveries {
+            if target.device != 0 && self.strike(Kind::CorruptCiphertext, Some(&target.number)).is_some() {
+                corrupt(&mut stanza);
+            }
+            self.deliver(&target, stanza)?;
+        }
+        Ok(if missing.is_some() {
+            Vec::new()
+        } else {
+            vec![ack.build()]
+        })
+    }
+
+    fn receipt(&mut self, from: &DeviceAddress, node: &Node) -> Result<Vec<Node>> {
+        let id = node.text("id").unwrap_or_default();
+        let to = node.jid("to").context("a receipt without `to`")?;
+        let kind = node.text("type");
+        for id in receipt_ids(node) {
+            self.receipted(from, &id);
+        }
+        let mut ack = NodeBuilder::new("ack")
+            .attr("class", "receipt")
+            .attr("id", id.as_str())
+            .attr("from", to.clone())
+            .attr("t", unix_seconds());
+        if let Some(kind) = &kind {
+            ack = ack.attr("type", kind.as_str());
+        }
+        if let Some(target) = self.accounts.resolve(&to) {
+            let account = self.accounts.get(&from.number).context("the sender is gone")?;
+            let mut stanza = NodeBuilder::new("receipt")
+                .attr("from", account.device_jid(Form::of(&to), from.device))
+                .attr("id", id.as_str())
+                .attr("t", unix_seconds());
+            if let Some(kind) = &kind {
+                stanza = stanza.attr("type", kind.as_str());
+            }
+            if let Some(recipient) = node.jid("recipient") {
+                stanza = stanza.attr("recipient", recipient);
+            }
+            let stanza = stanza.apply_content(node.content.clone()).build();
+            // A delivery goes back to the device that sent; that somebody has read concerns all of the account.
+            if matches!(kind.as_deref(), Some("read" | "played")) {
+                for device in self
+                    .accounts
+                    .get(&target.number)
+                    .map(Account::devices)
+                    .unwrap_or_default()
+                {
+                    self.deliver(&DeviceAddress::new(&target.number, device), stanza.clone())?;
+                }
+            } else {
+                self.deliver(&target, stanza)?;
+            }
+        }
+        Ok(vec![ack.build()])
+    }
+
+    /// A receipt is also the acknowledgement of the message.
+    fn receipted(&mut self, from: &DeviceAddress, id: &str) {
+        self.forget_queued(from, |queue, up_to| queue.receipted(id, up_to));
+    }
+
+    fn acknowledged(&mut self, from: &DeviceAddress, node: &Node) {
+        let (class, id) = (
+            node.text("class").unwrap_or_default(),
+            node.text("id").unwrap_or_default(),
+        );
+        let kind = node.text("type");
+        self.forget_queued(from, |queue, up_to| {
+            queue.acknowledge(&class, &id, kind.as_deref(), up_to)
+        });
+    }
+
+    fn forget_queued(
+        &mut self,
+        from: &DeviceAddress,
+        remove: impl FnOnce(&mut crate::queue::Queue, u64) -> Option<u64>,
+    ) {
+        let Some(up_to) = self.links.get(from).map(crate::login::Link::sent_up_to) else {
+            return;
+        };
+        let account = self.accounts.get_mut(&from.number);
+        let Some(companion) = account.and_then(|account| account.companions.get_mut(&from.device)) else {
+            return;
+        };
+        if let Some(sequence) = remove(&mut companion.queue, up_to) {
+            self.journal.delete(key::queued(&from.number, from.device, sequence));
+        }
+    }
+}
+
+/// A message as its recipients get it, still without content.
+fn forwarded(sender: &Account, from: &DeviceAddress, form: Form, node: &Node, id: &str) -> NodeBuilder {
+    let mut stanza = NodeBuilder::new("message")
+        .attr("from", sender.device_jid(form, from.device))
+        .attr("id", id)
+        .attr("type", node.text("type").unwrap_or_else(|| "text".to_owned()))
+        .attr("t", unix_seconds())
+        .attr("notify", sender.phone.push_name.as_str());
+    stanza = match form {
+        Form::Number => stanza.attr("sender_lid", sender.device_jid(Form::Lid, from.device)),
+        Form::Lid => stanza.attr("sender_pn", sender.device_jid(Form::Number, from.device)),
+    };
+    for name in ["category", "edit"] {
+        if let Some(value) = node.text(name) {
+            stanza = stanza.attr(name, value);
+        }
+    }
+    stanza
+}
+
+/// Every ciphertext of a message with the device it is for.
+fn envelopes<'a>(node: &'a Node, to: &Jid) -> Vec<(Jid, &'a Node)> {
+    let mut envelopes = Vec::new();
+    if let Some(participants) = node.child("participants") {
+        for target in participants.get_children_by_tag("to") {
+            if let (Some(jid), Some(enc)) = (target.jid("jid"), target.child("enc")) {
+                envelopes.push((jid, enc));
+            }
+        }
+    }
+    if let Some(enc) = node.child("enc") {
+        envelopes.push((to.clone(), enc));
+    }
+    envelopes
+}
+
+/// All message ids a receipt speaks of.
+pub(crate) fn receipt_ids(node: &Node) -> Vec<String> {
+    let listed = node
+        .child("list")
+        .into_iter()
+        .flat_map(|list| list.get_children_by_tag("item"));
+    node.text("id")
+        .into_iter()
+        .chain(listed.filter_map(|item| item.text("id")))
+        .collect()
+}
+
+/// Flips a bit near the end of the ciphertext, where the authentication code is.
+fn corrupt(stanza: &mut Node) {
+    let Some(NodeContent::Nodes(children)) = &mut stanza.content else {
+        return;
+    };
+    for child in children.iter_mut().filter(|child| child.tag == "enc") {
+        if let Some(mut bytes) = child.content() {
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            child.content = Some(NodeContent::Bytes(bytes));
+        }
+    }
+}

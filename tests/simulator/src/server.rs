@@ -1,0 +1,320 @@
+//! The TCP port: WebSockets under `/ws/chat`, the admin interface under `/admin`.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha1::{Digest as _, Sha1};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_websockets::ServerBuilder;
+
+use crate::admin::{self, Refusal};
+use crate::cert::Forged;
+use crate::fault::Kind;
+use crate::noise::{self, Pattern};
+use crate::wire::{FrameSocket, Wire};
+use crate::world::Hub;
+use crate::{login, pairing};
+
+/// Where clients connect.
+const CHAT_PATH: &str = "/ws/chat";
+/// What every WebSocket key is hashed with.
+const WEBSOCKET_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// A client that has not finished its handshake by then is cut.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
+/// HTTP request heads must arrive within this.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// The largest admin request.
+const BODY_LIMIT: usize = 256 * 1024;
+/// Sockets at once.
+const CONNECTIONS: usize = 4096;
+/// How long sockets may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Accepts until the simulator ends, then waits for the sockets.
+pub(crate) async fn serve(hub: Hub, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(hub.clone(), stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = hub.stopped() => break,
+        }
+    }
+    drop(listener);
+    let goodbye = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, goodbye).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// The WebSocket of a connection once its HTTP part has agreed to the upgrade.
+type Upgrade = Arc<Mutex<Option<OnUpgrade>>>;
+
+async fn connection(hub: Hub, stream: TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "no TCP_NODELAY");
+    }
+    let upgrade = Upgrade::default();
+    let service = {
+        let (hub, upgrade) = (hub.clone(), upgrade.clone());
+        service_fn(move |request| {
+            let (hub, upgrade) = (hub.clone(), upgrade.clone());
+            async move { Ok::<_, Infallible>(respond(&hub, request, &upgrade).await) }
+        })
+    };
+    let http = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::select! {
+        ended = http => if let Err(error) = ended {
+            tracing::debug!(%error, "HTTP connection ended");
+        },
+        () = hub.stopped() => return,
+    }
+    let agreed = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(agreed) = agreed {
+        websocket(&hub, agreed).await;
+    }
+}
+
+async fn respond(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade) -> Response<Full<Bytes>> {
+    if !is_loopback_host(request.headers()) {
+        return Refusal::new(StatusCode::FORBIDDEN, "the Host header must name this machine").into_response();
+    }
+    if request.uri().path() == CHAT_PATH {
+        return match accept_key(request.headers()) {
+            Some(key) => {
+                let agreed = hyper::upgrade::on(&mut request);
+                *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
+                switching(&key)
+            }
+            None => Refusal::new(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket only").into_response(),
+        };
+    }
+    if !is_own_origin(request.headers()) {
+        return Refusal::new(
+            StatusCode::FORBIDDEN,
+            "pages of other origins may not use the admin interface",
+        )
+        .into_response();
+    }
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            tracing::debug!(%error, "admin request body refused");
+            return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken").into_response();
+        }
+    };
+    admin::answer(
+        hub,
+        &head.method,
+        head.uri.path(),
+        head.uri.query().unwrap_or_default(),
+        &body,
+    )
+    .await
+}
+
+/// The answer to a well-formed WebSocket request.
+fn accept_key(headers: &HeaderMap) -> Option<String> {
+    let names = |name, wanted: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
+    };
+    if !names(header::UPGRADE, "websocket") || !names(header::CONNECTION, "upgrade") {
+        return None;
+    }
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        return None;
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+    let mut hash = Sha1::new();
+    hash.update(key.as_bytes());
+    hash.update(WEBSOCKET_SALT);
+    Some(BASE64_STANDARD.encode(hash.finalize()))
+}
+
+fn switching(key: &str) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::SEC_WEBSOCKET_ACCEPT, key)
+        .body(Full::default())
+        .unwrap_or_else(|_| Response::new(Full::default()))
+}
+
+fn is_loopback_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    is_loopback_authority(host)
+}
+
+fn is_loopback_authority(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<http::uri::Authority>() else {
+        return false;
+    };
+    matches!(authority.host(), "127.0.0.1" | "localhost" | "[::1]")
+}
+
+/// No page has business here: only requests without `Origin`, or from the admin interface's own address.
+fn is_own_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.is_some_and(|origin| Some(origin) == host && is_loopback_authority(origin))
+}
+
+async fn websocket(hub: &Hub, agreed: OnUpgrade) {
+    let count = |change: fn(&mut crate::stats::Stats)| {
+        // A journal that cannot be written shows elsewhere; a counter is not worth a second complaint.
+        let _ = hub.act(|world| {
+            change(&mut world.stats);
+            Ok(())
+        });
+    };
+    count(|stats| {
+        stats.sockets_opened += 1;
+        stats.sockets_open += 1;
+    });
+    if let Err(error) = converse(hub, agreed).await {
+        tracing::debug!(error = format!("{error:#}"), "a client's socket ended");
+    }
+    count(|stats| stats.sockets_open -= 1);
+}
+
+async fn converse(hub: &Hub, agreed: OnUpgrade) -> Result<()> {
+    let upgraded = tokio::time::timeout(HANDSHAKE_LIMIT, agreed)
+        .await
+        .context("no upgrade")??;
+    let mut frames = FrameSocket::new(ServerBuilder::new().serve(TokioIo::new(upgraded)));
+    let (statics, chain) = hub.act(|world| {
+        let forged = if world.strike(Kind::CertIntermediate, None).is_some() {
+            Some(Forged::Intermediate)
+        } else {
+            world.strike(Kind::CertLeaf, None).map(|_| Forged::Leaf)
+        };
+        Ok((world.keys.noise_static().clone(), world.keys.chain(forged)?))
+    })?;
+    let handshake = tokio::select! {
+        done = tokio::time::timeout(HANDSHAKE_LIMIT, noise::accept(&mut frames, &statics, &chain)) => done,
+        () = hub.stopped() => return Ok(()),
+    };
+    let established = match handshake.context("the handshake took too long").flatten() {
+        Ok(established) => established,
+        Err(error) => {
+            hub.act(|world| {
+                world.stats.handshakes.failed += 1;
+                Ok(())
+            })?;
+            return Err(error.context("handshake"));
+        }
+    };
+    hub.act(|world| {
+        let handshakes = &mut world.stats.handshakes;
+        match established.pattern {
+            Pattern::Xx => handshakes.xx += 1,
+            Pattern::Ik => handshakes.ik += 1,
+            Pattern::XxFallback => handshakes.xx_fallback += 1,
+        }
+        Ok(())
+    })?;
+    let wire = Wire::new(frames, established.read, established.write);
+    if established.payload.device_pairing_data.is_set() {
+        pairing::serve(hub, wire, &established.payload, established.client_static).await
+    } else {
+        login::serve(hub, wire, &established.payload, &established.client_static).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_hosts() {
+        for good in ["127.0.0.1:8080", "localhost", "localhost:1", "[::1]:9"] {
+            assert!(is_loopback_authority(good), "{good}");
+        }
+        for bad in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:80",
+            "localhost@evil.example",
+        ] {
+            assert!(!is_loopback_authority(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_strangers() {
+        assert!(is_own_origin(&headers(&[("host", "127.0.0.1:1")])));
+        assert!(is_own_origin(&headers(&[
+            ("host", "127.0.0.1:1"),
+            ("origin", "http://127.0.0.1:1")
+        ])));
+        for origin in [
+            "null",
+            "http://127.0.0.1:2",
+            "https://127.0.0.1:1",
+            "http://evil.example",
+            "https://web.whatsapp.com",
+        ] {
+            assert!(
+                !is_own_origin(&headers(&[("host", "127.0.0.1:1"), ("origin", origin)])),
+                "{origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_accept_key_is_the_one_of_the_standard() {
+        let request = headers(&[
+            ("upgrade", "websocket"),
+            ("connection", "keep-alive, Upgrade"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ]);
+        assert_eq!(accept_key(&request).as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(accept_key(&headers(&[("upgrade", "websocket")])), None);
+    }
+}

@@ -1,0 +1,211 @@
+//! Everything the simulator knows, behind one lock: a stanza or an admin call is one short transaction.
+//!
+//! Rule: change, pump the phones, write the journal, and only then let anybody see the result. Sockets never hold the
+//! lock while they write; they are woken and fetch what waits for them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use tokio::sync::{Notify, watch};
+use whatsapp_rust::wacore_binary::Node;
+
+use crate::account::{Accounts, DeviceAddress, key, stored_stanza};
+use crate::cert::ServerKeys;
+use crate::fault::Faults;
+use crate::login::Link;
+use crate::pairing::Pairing;
+use crate::state::{Journal, Records};
+use crate::stats::Stats;
+
+/// Handle to the world, shared by all sockets and the admin interface.
+#[derive(Clone)]
+pub(crate) struct Hub {
+    world: Arc<Mutex<World>>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Hub {
+    /// Wraps a world; `stopping` turns true when the simulator ends.
+    pub(crate) fn new(world: World, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            stopping,
+        }
+    }
+
+    /// Runs one transaction: the change, what the phones do about it, and the journal.
+    pub(crate) fn act<T>(&self, change: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut world);
+        // A refused stanza may still have changed something (a counter, a session); it is kept like the rest.
+        world.pump_phones();
+        world.journal.commit()?;
+        world.wake_sockets();
+        outcome
+    }
+
+    /// Looks without changing.
+    pub(crate) fn look<T>(&self, question: impl FnOnce(&World) -> T) -> T {
+        question(&self.world.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Resolves when the simulator ends.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that the simulator's handle is gone, which is an end too.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// The state.
+pub(crate) struct World {
+    /// Certificates and the server's static key.
+    pub(crate) keys: ServerKeys,
+    /// Numbers, phones and companions.
+    pub(crate) accounts: Accounts,
+    /// Open sockets of logged-in companions.
+    pub(crate) links: HashMap<DeviceAddress, Link>,
+    /// Open sockets that show a QR code.
+    pub(crate) pairings: HashMap<u64, Pairing>,
+    /// What goes wrong on purpose.
+    pub(crate) faults: Faults,
+    /// Counters.
+    pub(crate) stats: Stats,
+    /// What survives.
+    pub(crate) journal: Journal,
+    /// Whether new phones answer by themselves.
+    pub(crate) answering: bool,
+    /// Phones with something in their queue to look at.
+    ready_phones: BTreeSet<String>,
+    /// Companions with something new in their queue.
+    ready_links: BTreeSet<DeviceAddress>,
+    last_socket: u64,
+}
+
+impl World {
+    /// Builds the world from a state folder's records, or a fresh one.
+    pub(crate) fn new(journal: Journal, records: &Records, answering: bool) -> Result<Self> {
+        let stored = records.get(key::SERVER);
+        let keys = match stored {
+            Some(record) => ServerKeys::from_record(record)?,
+            None => ServerKeys::generate(),
+        };
+        let mut world = Self {
+            keys,
+            accounts: Accounts::restore(records)?,
+            links: HashMap::new(),
+            pairings: HashMap::new(),
+            faults: Faults::default(),
+            stats: Stats::default(),
+            journal,
+            answering,
+            ready_phones: BTreeSet::new(),
+            ready_links: BTreeSet::new(),
+            last_socket: 0,
+        };
+        if stored.is_none() {
+            world.journal.put(key::SERVER.to_owned(), world.keys.to_record()?);
+            world.journal.commit()?;
+        }
+        Ok(world)
+    }
+
+    /// A number for a new socket, unique in this run.
+    pub(crate) fn next_socket(&mut self) -> u64 {
+        self.last_socket += 1;
+        self.last_socket
+    }
+
+    /// Makes a phone unless it exists.
+    pub(crate) fn ensure_phone(&mut self, number: &str) -> Result<()> {
+        self.accounts
+            .create(number, self.answering, &mut self.journal)
+            .map(|_| ())
+    }
+
+    /// Queues a stanza for a device; it waits there until acknowledged. Unknown devices lose it.
+    pub(crate) fn deliver(&mut self, to: &DeviceAddress, node: Node) -> Result<()> {
+        let Some(account) = self.accounts.get_mut(&to.number) else {
+            return Ok(());
+        };
+        let stored = stored_stanza(&node)?;
+        let sequence = if to.device == 0 {
+            self.ready_phones.insert(to.number.clone());
+            account.phone.queue.push(node)
+        } else {
+            let Some(companion) = account.companions.get_mut(&to.device) else {
+                return Ok(());
+            };
+            self.ready_links.insert(to.clone());
+            companion.queue.push(node)
+        };
+        self.journal.put(key::queued(&to.number, to.device, sequence), stored);
+        Ok(())
+    }
+
+    /// Lets a phone look at its queue at the end of this transaction.
+    pub(crate) fn phone_is_ready(&mut self, number: &str) {
+        self.ready_phones.insert(number.to_owned());
+    }
+
+    /// Lets online phones work off what waits for them; what they send may make others ready.
+    fn pump_phones(&mut self) {
+        while let Some(number) = self.ready_phones.pop_first() {
+            loop {
+                let Some(account) = self.accounts.get_mut(&number) else {
+                    break;
+                };
+                if !account.phone.online {
+                    break;
+                }
+                let Some(entry) = account.phone.queue.pop() else { break };
+                self.journal.delete(key::queued(&number, 0, entry.sequence));
+                if let Err(error) = self.phone_receives(&number, &entry.node) {
+                    tracing::warn!(
+                        phone = %DeviceAddress::phone(&number),
+                        error = format!("{error:#}"),
+                        "a phone could not handle a stanza"
+                    );
+                }
+            }
+        }
+    }
+
+    fn wake_sockets(&mut self) {
+        for address in std::mem::take(&mut self.ready_links) {
+            if let Some(link) = self.links.get(&address) {
+                link.wake.notify_one();
+            }
+        }
+    }
+}
+
+/// A way to wake a socket's task.
+pub(crate) type Wake = Arc<Notify>;
+
+impl World {
+    /// Connects or disconnects a phone; a phone that connects works off what waited and greets new companions.
+    pub(crate) fn phone_connects(&mut self, number: &str, online: bool) -> Result<()> {
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        account.phone.online = online;
+        account.save(&mut self.journal)?;
+        if online {
+            self.phone_is_ready(number);
+            self.greet_all(number)?;
+        }
+        Ok(())
+    }
+
+    /// Turns a phone's answers on or off.
+    pub(crate) fn phone_answers_from_now_on(&mut self, number: &str, on: bool) -> Result<()> {
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        account.phone.answering = on;
+        account.save(&mut self.journal)
+    }
+
+    /// At the start: phones look at what an earlier run left in their queues.
+    pub(crate) fn everybody_looks(&mut self) {
+        self.ready_phones = self.accounts.iter().map(|account| account.number.clone()).collect();
+    }
+}
