@@ -11,9 +11,9 @@ export class FrameParser {
 
   /** Returns `{data, id}` per complete frame, and `{comment}` per comment line. */
   feed(text) {
-    if (this.#afterCr && text.startsWith('\n')) text = text.slice(1);
+    const more = this.#afterCr && text.startsWith('\n') ? text.slice(1) : text;
     if (text) this.#afterCr = text.endsWith('\r');
-    const lines = (this.#rest + text).split(/\r\n|\r|\n/);
+    const lines = (this.#rest + more).split(/\r\n|\r|\n/);
     this.#rest = lines.pop();
     const frames = [];
     for (const line of lines) {

@@ -1,10 +1,9 @@
 // "Check that it works": send a text, watch its ticks, see answers, copy the same call for a program.
 import { busy, h, Part, rich } from '../dom.js';
-import { clock, dialled, exact, short } from '../format.js';
 import { t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { store } from '../store.js';
-import { explain, trail } from '../words.js';
+import { clock, dialled, exact, explain, short, trail } from '../words.js';
 import { codeBlock, curl } from './code-block.js';
 
 const TICKS = { sending: 'connecting', queued: 'pending', sent: 'tick', delivered: 'ticks', read: 'eye', failed: 'failed' };

@@ -1,9 +1,9 @@
 // Whether the gateway answers: "Live" in the rail, and a banner with a countdown when it is gone.
 import { h, Part, setText } from '../dom.js';
-import { clock } from '../format.js';
 import { t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { store } from '../store.js';
+import { clock } from '../words.js';
 
 class Live extends Part {
   show() {

@@ -1,10 +1,9 @@
 // The live list of events: newest first, masked, seams where the stream was cut. Used whole and as an excerpt.
 import { h, Part } from '../dom.js';
-import { clock, exact } from '../format.js';
 import { t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { store } from '../store.js';
-import { eventIcon, eventLine } from '../words.js';
+import { clock, eventIcon, eventLine, exact } from '../words.js';
 
 const DRAW_MS = 60;
 
@@ -63,12 +62,8 @@ class EventList extends Part {
   #draw() {
     this.#timer = 0;
     const fresh = this.#waiting.splice(0).slice(-this.limit);
-    const anchor = this.list.contains(document.activeElement) ? document.activeElement : null;
-    const before = anchor?.getBoundingClientRect().top;
     this.list.prepend(...fresh.reverse().map((event) => this.#row(event)));
     while (this.list.childElementCount > this.limit) this.list.lastElementChild.remove();
-    // The row in hand stays where it is.
-    if (anchor?.isConnected) window.scrollBy(0, anchor.getBoundingClientRect().top - before);
     this.#settle();
   }
 
@@ -77,7 +72,7 @@ class EventList extends Part {
     this.empty.hidden = this.list.childElementCount > 0;
     this.list.hidden = !this.empty.hidden;
     const buttons = this.list.querySelectorAll('.ev button');
-    if (buttons.length && !this.list.querySelector('button[tabindex="0"]')) buttons[0].tabIndex = 0;
+    if (buttons.length && !this.list.matches(':focus-within')) this.#tabStop(buttons[0]);
   }
 
   #arrived() { this.dispatchEvent(new CustomEvent('arrived', { detail: { held: this.#held.length } })); }

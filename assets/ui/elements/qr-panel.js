@@ -66,7 +66,9 @@ class QrPanel extends Part {
     this.#qr = qr;
     this.#error = null;
     this.#warned = false;
-    this.#seconds = Math.max(1, (Date.parse(qr.expires_at) - api.now()) / 1000);
+    // WhatsApp's first code lives 60 s, the following ones 20 s: the ring is full at their start, not at ours.
+    const left = (Date.parse(qr.expires_at) - api.now()) / 1000;
+    this.#seconds = left > 20 ? Math.max(60, left) : 20;
     this.image.src = qr.qr;
     this.render();
   }

@@ -11,7 +11,7 @@ export default {
   sandboxWhat: 'Simulated phones, no WhatsApp.',
   // key
   keyTitle: 'Enter an API key.', keyWhy: 'This page uses the same API as your programs. The key stays in this tab and is forgotten when you close it.',
-  keyLabel: 'API key', keyShow: 'Show', keyHide: 'Hide', keyOpen: 'Open', keyNone: 'No key yet? Make one where the gateway runs:',
+  keyLabel: 'API key', keyOpen: 'Open', keyNone: 'No key yet? Make one where the gateway runs:',
   keyEmpty: 'Paste a key first. It begins with zpk_.',
   // the answer
   allUp: (n) => `All ${n} are up.`, oneUp: (name) => `${name} is up.`, someUp: (up, n) => `${up} of ${n} are up.`, noneUp: (n) => `None of ${n} is up.`,

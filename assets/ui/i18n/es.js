@@ -11,7 +11,7 @@ export default {
   sandboxWhat: 'Teléfonos simulados, sin WhatsApp.',
   // key
   keyTitle: 'Escribe una clave de API.', keyWhy: 'Esta página usa la misma API que tus programas. La clave queda en esta pestaña y se olvida cuando la cierras.',
-  keyLabel: 'Clave de API', keyShow: 'Mostrar', keyHide: 'Ocultar', keyOpen: 'Abrir', keyNone: '¿Aún sin clave? Créala donde corre el gateway:',
+  keyLabel: 'Clave de API', keyOpen: 'Abrir', keyNone: '¿Aún sin clave? Créala donde corre el gateway:',
   keyEmpty: 'Pega primero una clave. Empieza con zpk_.',
   // the answer
   allUp: (n) => `Las ${n} están en línea.`, oneUp: (name) => `${name} está en línea.`, someUp: (up, n) => `${up} de ${n} están en línea.`, noneUp: (n) => `Ninguna de las ${n} está en línea.`,
@@ -71,6 +71,6 @@ export default {
   'error.gateway_gone': 'El gateway no responde. ¿Está en marcha y la dirección es correcta?',
   'error.auth_invalid': 'El gateway no conoce esta clave. Puede que se haya revocado.', 'error.auth_expired': 'Esta clave ha caducado. Crea otra.', 'error.auth_malformed': 'Esto no es una clave de API. Empieza con zpk_live_ o zpk_test_.', 'error.auth_missing': 'Hace falta una clave.',
   'error.not_connected': 'No se envió: esta instancia no está conectada. Vincúlala primero.', 'error.no_qr': 'Ahora no hay código QR: la instancia ya está conectada o está entrando.', 'error.rate_limited': 'Demasiadas llamadas. Espera un momento e inténtalo de nuevo.',
-  'error.instance_not_found': 'Esa instancia no existe, o la clave no puede verla.', 'error.insufficient_scope': 'Esta clave no puede hacer eso. Usa una con más permisos.', 'error.instance_scoped_key': 'Esta clave vale para una sola instancia y no puede hacer eso.', 'error.instance_access_denied': 'Esta clave vale para otra instancia.',
-  'error.recipient_not_on_whatsapp': 'Este número no está en WhatsApp.', 'error.shutting_down': 'El gateway se está apagando. Inténtalo en un momento.', 'error.storage_full': 'El disco del gateway está lleno.', 'error.invalid_lifecycle_transition': 'Eso no es posible en el estado actual de la instancia.', 'error.internal': 'Algo falló en el gateway. El id de la petición ayuda a encontrarlo en los registros.',
+  'error.instance_not_found': 'Esa instancia no existe, o la clave no puede verla.', 'error.insufficient_scope': 'Esta clave no puede hacer eso. Usa una con más permisos.',
+  'error.recipient_not_on_whatsapp': 'Este número no está en WhatsApp.', 'error.shutting_down': 'El gateway se está apagando. Inténtalo en un momento.', 'error.invalid_lifecycle_transition': 'Eso no es posible en el estado actual de la instancia.', 'error.internal': 'Algo falló en el gateway. El id de la petición ayuda a encontrarlo en los registros.',
 };

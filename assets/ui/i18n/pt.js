@@ -11,7 +11,7 @@ export default {
   sandboxWhat: 'Celulares simulados, sem WhatsApp.',
   // key
   keyTitle: 'Informe uma chave de API.', keyWhy: 'Esta página usa a mesma API que os seus programas. A chave fica nesta aba e é esquecida quando você a fecha.',
-  keyLabel: 'Chave de API', keyShow: 'Mostrar', keyHide: 'Ocultar', keyOpen: 'Abrir', keyNone: 'Ainda não tem chave? Crie uma onde o gateway roda:',
+  keyLabel: 'Chave de API', keyOpen: 'Abrir', keyNone: 'Ainda não tem chave? Crie uma onde o gateway roda:',
   keyEmpty: 'Cole uma chave primeiro. Ela começa com zpk_.',
   // the answer
   allUp: (n) => `Todas as ${n} estão no ar.`, oneUp: (name) => `${name} está no ar.`, someUp: (up, n) => `${up} de ${n} estão no ar.`, noneUp: (n) => `Nenhuma das ${n} está no ar.`,
@@ -71,6 +71,6 @@ export default {
   'error.gateway_gone': 'O gateway não responde. Ele está rodando, e o endereço está certo?',
   'error.auth_invalid': 'O gateway não conhece esta chave. Ela pode ter sido revogada.', 'error.auth_expired': 'Esta chave expirou. Crie outra.', 'error.auth_malformed': 'Isto não é uma chave de API. Ela começa com zpk_live_ ou zpk_test_.', 'error.auth_missing': 'É preciso uma chave.',
   'error.not_connected': 'Não enviada: esta instância não está conectada. Conecte-a primeiro.', 'error.no_qr': 'Não há QR code agora: a instância já está conectada ou está entrando.', 'error.rate_limited': 'Chamadas demais. Espere um momento e tente de novo.',
-  'error.instance_not_found': 'Esta instância não existe, ou a chave não pode vê-la.', 'error.insufficient_scope': 'Esta chave não pode fazer isso. Use uma com mais permissões.', 'error.instance_scoped_key': 'Esta chave vale para uma só instância e não pode fazer isso.', 'error.instance_access_denied': 'Esta chave vale para outra instância.',
-  'error.recipient_not_on_whatsapp': 'Este número não está no WhatsApp.', 'error.shutting_down': 'O gateway está desligando. Tente de novo daqui a pouco.', 'error.storage_full': 'O disco do gateway está cheio.', 'error.invalid_lifecycle_transition': 'Isso não é possível no estado atual da instância.', 'error.internal': 'Algo falhou no gateway. O id do pedido ajuda a encontrar nos logs.',
+  'error.instance_not_found': 'Esta instância não existe, ou a chave não pode vê-la.', 'error.insufficient_scope': 'Esta chave não pode fazer isso. Use uma com mais permissões.',
+  'error.recipient_not_on_whatsapp': 'Este número não está no WhatsApp.', 'error.shutting_down': 'O gateway está desligando. Tente de novo daqui a pouco.', 'error.invalid_lifecycle_transition': 'Isso não é possível no estado atual da instância.', 'error.internal': 'Algo falhou no gateway. O id do pedido ajuda a encontrar nos logs.',
 };

@@ -3,11 +3,10 @@ import { busy, copier, h, Part, rich, setText } from '../dom.js';
 import { excerpt } from '../elements/event-list.js';
 import { askName, askSure } from '../elements/dialogs.js';
 import { notice } from '../elements/notices.js';
-import { dialled } from '../format.js';
 import { t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { store } from '../store.js';
-import { groupOf, isOff, sinceText, stateOf, whyOf } from '../words.js';
+import { dialled, groupOf, isOff, sinceText, stateOf, whyOf } from '../words.js';
 
 /** Set `instanceId` (and `asked`, to fetch a QR code at once) before it is connected. */
 class InstanceView extends Part {

@@ -3,11 +3,10 @@ import { busy, h, Part, rich, setText } from '../dom.js';
 import { excerpt } from '../elements/event-list.js';
 import { askName } from '../elements/dialogs.js';
 import { notice, trouble } from '../elements/notices.js';
-import { dialled, exact } from '../format.js';
 import { t } from '../i18n/index.js';
 import { icon } from '../icons.js';
 import { store } from '../store.js';
-import { answer, groupOf, isOff, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
+import { answer, dialled, exact, groupOf, isOff, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
 
 const GROUPS = ['need', 'work', 'up', 'off'];
 const TITLES = { need: 'groupNeed', work: 'groupWork', up: 'groupUp', off: 'groupOff' };
@@ -15,7 +14,7 @@ const FILTERS = { need: 'groupNeed', work: 'filterWork', up: 'groupUp', off: 'gr
 const URGENCY = { failed: 0, qr: 1, pending: 2, disconnected: 0, connecting: 1 };
 // Fewer need no search.
 const SEARCHED_FROM = 6;
-const SHOWN_UP = 20;
+// From here on the browser skips what is not in sight.
 const MANY = 60;
 
 export async function newInstance() {
@@ -85,7 +84,6 @@ class Overview extends Part {
   #rows = new Map();
   #filter = 'all';
   #query = '';
-  #allUp = false;
   #error = null;
 
   show() {
@@ -99,19 +97,17 @@ class Overview extends Part {
     this.sections = Object.fromEntries(GROUPS.map((group) => {
       const count = h('span', {});
       const list = h('ul', { class: 'sheet' });
-      const more = h('button', { class: 'btn ghost small', type: 'button', hidden: true, onclick: () => { this.#allUp = true; this.place(true); } });
       const section = h('section', { class: `group ${group === 'up' || group === 'off' ? 'up' : 'attn'}`, 'aria-labelledby': `g-${group}`, hidden: true },
-        h('h2', { id: `g-${group}` }, t(TITLES[group]), ' ', count), list, more);
+        h('h2', { id: `g-${group}` }, t(TITLES[group]), ' ', count), list);
       this.groups.append(section);
-      return [group, { count, list, section, more }];
+      return [group, { count, list, section }];
     }));
     this.nothing = h('p', { class: 'hint muted', hidden: true }, t('noMatch'));
     this.empty = h('div', { class: 'sheet empty', hidden: true }, icon('link'), h('p', {}, t('emptyText')),
       h('div', { class: 'row wrap' }, h('button', { class: 'btn go', type: 'button', 'data-write': true, onclick: newInstance }, icon('plus'), t('newInstance')), h('a', { class: 'sm', href: '/openapi.json' }, t('emptyLink'))));
-    this.bones = h('div', { class: 'sheet bones', 'aria-hidden': 'true' }, [0, 1, 2].map(() => h('div', { class: 'bone' }, h('i'), h('i'), h('i'))));
     this.problem = h('div', {});
     this.latest = h('section', { class: 'group' }, h('h2', {}, t('latest'), h('a', { class: 'more', href: '#/events' }, t('allEvents'))), h('div', { class: 'sheet' }, excerpt(8)));
-    this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.bones, this.groups, this.nothing, this.latest);
+    this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.groups, this.nothing, this.latest);
     this.#rows.clear();
     this.listen(store, 'instances', () => this.render());
     this.listen(store, 'trouble', ({ detail }) => { this.#error = detail.error; this.render(); });
@@ -129,7 +125,6 @@ class Overview extends Part {
     setText(this.lead, loading ? t('asking') : lead);
     this.counts = counts;
     this.problem.replaceChildren(...(loading && this.#error ? [trouble(t('couldNotLoad'), this.#error)] : []));
-    this.bones.hidden = !loading || this.#error !== null;
     this.empty.hidden = loading || instances.length > 0;
     this.create.hidden = loading || instances.length === 0;
     this.bar.hidden = instances.length < SEARCHED_FROM;
@@ -174,21 +169,17 @@ class Overview extends Part {
   place(now = false) {
     const held = !now && this.#held;
     const rows = [...this.#rows.values()].filter((row) => this.#matches(row));
+    const wanted = new Set(rows);
     const fresh = rows.filter((row) => !row.item.isConnected);
-    for (const row of this.#rows.values()) if (!rows.includes(row)) row.item.remove();
-    const cut = rows.length >= MANY && !this.#allUp && !this.#query && this.#filter === 'all';
+    for (const row of this.#rows.values()) if (!wanted.has(row)) row.item.remove();
     this.groups.toggleAttribute('data-many', rows.length >= MANY);
     for (const group of GROUPS) {
-      const { list, more, section, count } = this.sections[group];
+      const { list, section, count } = this.sections[group];
       if (held) {
         list.append(...fresh.filter((row) => groupOf(row.instance) === group).map((row) => row.item));
       } else {
         const members = rows.filter((row) => groupOf(row.instance) === group).sort((a, b) => order(a.instance, b.instance));
-        const shown = group === 'up' && cut ? members.slice(0, SHOWN_UP) : members;
-        for (const row of members.slice(shown.length)) row.item.remove();
-        shown.forEach((row, index) => { if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null); });
-        more.hidden = shown.length === members.length;
-        setText(more, `${t('show')}: ${t('all').toLowerCase()} ${members.length}`);
+        members.forEach((row, index) => { if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null); });
         setText(count, String(members.length));
       }
       section.hidden = !list.childElementCount;
@@ -197,8 +188,10 @@ class Overview extends Part {
   }
 }
 
+const alphabet = new Intl.Collator();
+
 function order(a, b) {
-  return (URGENCY[a.status] ?? 0) - (URGENCY[b.status] ?? 0) || a.name.localeCompare(b.name) || a.id.localeCompare(b.id);
+  return (URGENCY[a.status] ?? 0) - (URGENCY[b.status] ?? 0) || alphabet.compare(a.name, b.name) || (a.id < b.id ? -1 : 1);
 }
 
 customElements.define('wu-overview', Overview);

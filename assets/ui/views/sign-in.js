@@ -8,23 +8,16 @@ import { explain, trail } from '../words.js';
 /** `enter` runs once a key works; `error` is why the last one did not. */
 export function signIn({ enter, error = null, settings }) {
   const input = h('input', { class: 'input mono', id: 'key', type: 'password', autocomplete: 'off', spellcheck: 'false', placeholder: 'zpk_live_…', 'aria-describedby': 'key-problem', 'data-testid': 'key-input' });
-  const reveal = h('button', { class: 'btn', type: 'button', 'aria-pressed': 'false' }, t('keyShow'));
   const problem = h('div', { id: 'key-problem', role: 'alert', 'data-testid': 'key-problem' });
   const submit = h('button', { class: 'btn go', type: 'submit' }, t('keyOpen'));
   const form = h('form', { class: 'sheet pad labelled', novalidate: true, 'data-testid': 'key-form' },
-    h('label', { for: 'key' }, t('keyLabel')), h('div', { class: 'row' }, h('div', { class: 'grow' }, input), reveal), problem, submit);
+    h('label', { for: 'key' }, t('keyLabel')), input, problem, submit);
 
   const refuse = (text, detail = '') => {
     problem.replaceChildren(h('p', { class: 'bad sm' }, text, ' ', h('span', { class: 'mono trail' }, detail)));
     input.setAttribute('aria-invalid', 'true');
     input.focus();
   };
-  reveal.addEventListener('click', () => {
-    const shown = input.type === 'text';
-    input.type = shown ? 'password' : 'text';
-    reveal.textContent = t(shown ? 'keyShow' : 'keyHide');
-    reveal.setAttribute('aria-pressed', String(!shown));
-  });
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     const key = input.value.trim();
