@@ -31,7 +31,8 @@ class SandboxPhone extends Part {
     this.listen(this.picker, 'change', () => { this.#log.clear(); this.#draw(); this.#fetch(); });
     this.listen(this.form, 'submit', (event) => { event.preventDefault(); this.#write(); });
     this.listen(store, 'sandbox instances', () => this.render());
-    this.listen(store, 'chat', ({ detail }) => { if (detail.id === this.instanceId) this.#soon(); });
+    // Also what other programs send and receive through this instance.
+    this.listen(store, 'events', ({ detail }) => { if (detail.added.some((event) => event.instance_id === this.instanceId && event.event?.startsWith('message.'))) this.#soon(); });
     this.render();
     this.#draw();
   }
@@ -69,7 +70,7 @@ class SandboxPhone extends Part {
     try {
       const inbox = await api.get(`/v1/sandbox/inbox?phone=${encodeURIComponent(phone)}`);
       if (!this.alive || phone !== this.#phone) return;
-      for (const message of inbox.data ?? inbox) this.#add(message.id, { mine: false, text: message.text ?? '', at: timeOf(message) });
+      for (const message of inbox.data ?? inbox) this.#add(message.id, { mine: false, text: message.text ?? message.error, at: timeOf(message) });
       this.#draw();
     } catch { /* the phone stays as it was; the banner tells when nothing answers */ }
   }
@@ -105,11 +106,10 @@ class SandboxPhone extends Part {
   }
 }
 
-/** The simulator may give seconds or ISO time, or none. */
-function timeOf(message) {
-  const given = message.received_at ?? message.timestamp ?? message.at;
-  if (typeof given === 'number') return given < 1e12 ? given * 1000 : given;
-  return Date.parse(given) || Date.now();
+/** The simulator counts whole seconds, too coarse beside its own answers: the gateway's event knows better. */
+function timeOf({ id, at }) {
+  const event = store.events.findLast((known) => known.message_id === id);
+  return event ? Date.parse(event.occurred_at) : at * 1000 || Date.now();
 }
 
 customElements.define('wu-phone', SandboxPhone);
