@@ -18,11 +18,16 @@
 //! - [`engine`]: WhatsApp sessions.
 //! - [`app`]: the use cases, callable without HTTP.
 //! - [`http`]: the site: the API by one table of routes, the live stream, the page.
+//! - [`config`], [`telemetry`]: the settings and their layers; the log and what may speak in it.
+//! - [`cli`]: the commands; `serve` is where the rooms are put together.
 
 pub mod app;
 pub mod bus;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod store;
 pub mod sys;
+pub mod telemetry;

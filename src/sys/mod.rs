@@ -1,3 +1,5 @@
 //! The floor of the house: time, paths, what the operating system gives. Knows nothing of the product.
 
 pub mod clock;
+pub mod paths;
+pub mod secret;

@@ -1,0 +1,222 @@
+//! The settings: one struct whose field docs are the reference that `whatisup config show` prints.
+//!
+//! A value comes from the last of these that names it: the built-in default, the TOML file, the environment, the
+//! command line. The same path is used everywhere: `limits.burst` in the file is `[limits] burst = 120`, in the
+//! environment `WHATISUP_LIMITS_BURST=120`, on the command line `--set limits.burst=120`. Secrets come from files of
+//! their own, which `WHATISUP_<NAME>_FILE` names, so that they stand in no process list and in no backup of the
+//! configuration.
+
+mod layers;
+mod reference;
+mod show;
+mod validate;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigError, Flag, Layers, Loaded, Source, load};
+pub use reference::{Kind, Setting, settings};
+pub use show::commented_toml;
+
+use crate::sys::secret::Secret;
+
+/// Every setting of the program.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The address and port of the HTTP API and the page. Port 0 picks a free one; the log says which. Keep it on
+    /// loopback and put a reverse proxy with TLS in front of it.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// The folder that holds everything the gateway must remember. Default: `$STATE_DIRECTORY` as a systemd service,
+    /// else `$XDG_STATE_HOME/whatisup`, else `~/.local/state/whatisup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// The Unix socket for the commands of this program; whoever can open it owns the installation. At most 107 bytes
+    /// long. Default: `admin.sock` in the state folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_socket: Option<PathBuf>,
+    /// An API key to register at first start, for installations that are set up by a script. Secret: named by
+    /// `WHATISUP_BOOTSTRAP_KEY_FILE` alone. `zpk_live_` or `zpk_test_` and 32 random bytes in base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub bootstrap_key: Option<Secret>,
+    /// 64 hexadecimal digits that turn API keys into what the store keeps of them. Secret: named by
+    /// `WHATISUP_PEPPER_FILE` alone. Default: made at first start, in the file `pepper` of the state folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub pepper: Option<Secret>,
+    /// What is written to the log (standard error).
+    pub log: Log,
+    /// How much one caller may ask for.
+    pub limits: Limits,
+    /// Which web pages may call the API.
+    pub cors: Cors,
+    /// The journal of events, from which streams resume.
+    pub journal: Journal,
+    /// The file that holds everything.
+    pub store: Store,
+    /// The connection to WhatsApp.
+    pub whatsapp: Whatsapp,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            state: None,
+            admin_socket: None,
+            bootstrap_key: None,
+            pepper: None,
+            log: Log::default(),
+            limits: Limits::default(),
+            cors: Cors::default(),
+            journal: Journal::default(),
+            store: Store::default(),
+            whatsapp: Whatsapp::default(),
+        }
+    }
+}
+
+/// `log.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`. For developers also filter directives such as
+    /// `info,whatisup::engine=debug`; directives that name other programs' modules may bring phone numbers and
+    /// contents into the log.
+    pub level: String,
+    /// `text` for people and journald, `json` for log collectors: one object a line.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".into(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people and journald.
+    #[default]
+    Text,
+    /// For log collectors.
+    Json,
+}
+
+/// `limits.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// How many requests a key may make at once before `limits.per_second` holds it back. 0 switches the limit off.
+    pub burst: u32,
+    /// How many requests a second a key may make in the long run.
+    pub per_second: u32,
+    /// How many event streams a key may have open.
+    pub max_streams_per_key: u32,
+    /// How many connections of callers are served at once; more wait in the operating system's queue.
+    pub max_connections: u32,
+    /// How many WhatsApp sessions may run at once.
+    pub max_instances: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            burst: 120,
+            per_second: 20,
+            max_streams_per_key: 200,
+            max_connections: 4096,
+            max_instances: 1000,
+        }
+    }
+}
+
+/// `cors.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// The origins whose pages may call the API with a key, such as `https://app.example.org`. `*` is any: a page
+    /// needs a key all the same.
+    pub origins: Vec<String>,
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        Self {
+            origins: vec!["*".into()],
+        }
+    }
+}
+
+/// `journal.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// How many days an event can be resumed from.
+    pub max_age_days: u32,
+    /// How many bytes of events are kept at most; the oldest go first.
+    pub max_bytes: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            max_age_days: 7,
+            max_bytes: 256 << 20,
+        }
+    }
+}
+
+/// `store.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// How many bytes of the file are kept in memory.
+    pub cache_bytes: u64,
+    /// Writes are refused with `storage_full` while the disk has fewer bytes left than this.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 << 20,
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// `whatsapp.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Whatsapp {
+    /// WhatsApp's WebSocket. `ws://`, without TLS, is for a simulator on loopback alone.
+    pub url: String,
+    /// The name under which the phone lists this gateway among its linked devices.
+    pub device_name: String,
+    /// How long an attempt to connect may take.
+    pub connect_timeout_seconds: u32,
+    /// How long WhatsApp may take to acknowledge a message before it is sent again under the same id.
+    pub ack_timeout_seconds: u32,
+}
+
+impl Default for Whatsapp {
+    fn default() -> Self {
+        Self {
+            url: "wss://web.whatsapp.com/ws/chat".into(),
+            device_name: "WhatIsUp".into(),
+            connect_timeout_seconds: 20,
+            ack_timeout_seconds: 20,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a value's type cannot say.
+
+use http::Uri;
+
+use super::Config;
+
+/// Every problem as setting and sentence.
+pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut check = |path: &'static str, problem: Option<String>| found.extend(problem.map(|problem| (path, problem)));
+    check("whatsapp.url", whatsapp_url(&config.whatsapp.url));
+    check("whatsapp.device_name", device_name(&config.whatsapp.device_name));
+    check(
+        "whatsapp.connect_timeout_seconds",
+        at_least(config.whatsapp.connect_timeout_seconds.into(), 1),
+    );
+    check(
+        "whatsapp.ack_timeout_seconds",
+        at_least(config.whatsapp.ack_timeout_seconds.into(), 1),
+    );
+    check("store.cache_bytes", at_least(config.store.cache_bytes, 1 << 20));
+    check("journal.max_age_days", at_least(config.journal.max_age_days.into(), 1));
+    check("journal.max_bytes", at_least(config.journal.max_bytes, 1 << 20));
+    check(
+        "limits.max_connections",
+        at_least(config.limits.max_connections.into(), 1),
+    );
+    check(
+        "limits.max_streams_per_key",
+        at_least(config.limits.max_streams_per_key.into(), 1),
+    );
+    if config.limits.burst > 0 {
+        check("limits.per_second", at_least(config.limits.per_second.into(), 1));
+    }
+    check("log.level", log_level(&config.log.level));
+    if config.cors.origins.is_empty() {
+        check(
+            "cors.origins",
+            Some("must name at least one origin, or * for any".into()),
+        );
+    }
+    for origin in &config.cors.origins {
+        check("cors.origins", cors_origin(origin));
+    }
+    if let Some(key) = &config.bootstrap_key
+        && !has_key_form(key.expose())
+    {
+        check(
+            "bootstrap_key",
+            Some(
+                "must be zpk_live_ or zpk_test_ and 32 random bytes in base64url without padding (43 characters)"
+                    .into(),
+            ),
+        );
+    }
+    if let Some(pepper) = &config.pepper
+        && crate::sys::secret::Pepper::parse(pepper.expose()).is_none()
+    {
+        check("pepper", Some("must be 64 hexadecimal digits".into()));
+    }
+    found
+}
+
+fn at_least(value: u64, least: u64) -> Option<String> {
+    (value < least).then(|| format!("must be at least {least}, not {value}"))
+}
+
+fn whatsapp_url(text: &str) -> Option<String> {
+    let Ok(url) = text.parse::<Uri>() else {
+        return Some("must be a WebSocket address, such as wss://web.whatsapp.com/ws/chat".into());
+    };
+    match (url.scheme_str(), url.host()) {
+        (Some("wss"), Some(_)) => None,
+        (Some("ws"), Some(host)) if is_loopback(host) => None,
+        (Some("ws"), Some(_)) => Some("ws:// is without TLS and allowed to loopback alone; use wss://".into()),
+        _ => Some("must begin with wss://, or with ws:// to loopback".into()),
+    }
+}
+
+/// Whether a host, as it stands in an address, names this machine and nothing else.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn device_name(text: &str) -> Option<String> {
+    let characters = text.chars().count();
+    (characters == 0 || characters > 50 || text.chars().any(char::is_control))
+        .then(|| "must have 1 to 50 printable characters".into())
+}
+
+fn log_level(text: &str) -> Option<String> {
+    crate::telemetry::filter(text)
+        .err()
+        .map(|error| format!("must be error, warn, info, debug, trace or filter directives: {error}"))
+}
+
+fn cors_origin(text: &str) -> Option<String> {
+    if text == "*" {
+        return None;
+    }
+    let is_origin = text.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some()
+            && uri.path() == "/"
+            && uri.query().is_none()
+    });
+    (!is_origin || text.ends_with('/'))
+        .then(|| format!("\"{text}\" is no origin; write it as https://app.example.org, without a path"))
+}
+
+/// Whether a text has the form of an API key.
+fn has_key_form(text: &str) -> bool {
+    let secret = text
+        .strip_prefix("zpk_live_")
+        .or_else(|| text.strip_prefix("zpk_test_"));
+    secret.is_some_and(|secret| {
+        secret.len() == 43
+            && secret
+                .chars()
+                .all(|one| one.is_ascii_alphanumeric() || one == '-' || one == '_')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(problems(&Config::default()), []);
+    }
+
+    #[test]
+    fn websockets_without_tls_are_for_loopback_alone() {
+        for good in [
+            "wss://web.whatsapp.com/ws/chat",
+            "ws://127.0.0.1:1/ws/chat",
+            "ws://[::1]:1/x",
+            "ws://localhost/x",
+        ] {
+            assert_eq!(whatsapp_url(good), None, "{good}");
+        }
+        for bad in [
+            "ws://192.168.1.1/x",
+            "ws://127.0.0.1.example.org/x",
+            "http://127.0.0.1",
+            "x",
+            "",
+            "wss:",
+        ] {
+            assert!(whatsapp_url(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_a_scheme_and_a_host_and_nothing_more() {
+        for good in ["*", "https://app.example.org", "http://localhost:3000"] {
+            assert_eq!(cors_origin(good), None, "{good}");
+        }
+        for bad in ["app.example.org", "https://a/b", "https://a/", "ftp://a", "null", ""] {
+            assert!(cors_origin(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_has_not_the_form_of_a_key_is_refused() {
+        assert!(has_key_form(&format!("zpk_test_{}", "a-_9".repeat(11).split_off(1))));
+        for bad in [
+            "",
+            "zpk_live_",
+            "zpk_live_short",
+            &format!("zpk_dead_{}", "a".repeat(43)),
+            &"a".repeat(52),
+        ] {
+            assert!(!has_key_form(bad), "{bad}");
+        }
+    }
+}

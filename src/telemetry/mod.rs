@@ -1,0 +1,193 @@
+//! The log: one line an event, readable alone, on standard error.
+//!
+//! Secrets, contents and full phone numbers never get here. The modules of this program keep that rule themselves; the
+//! libraries below do not know it (whatsapp-rust names peers and stanzas in its messages, under targets such as
+//! `Client/Recv`), so the filter is a list of what may speak and everything else is silent. What a library's line would
+//! have told, the engine says in the instance's state.
+
+mod format;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use format::{Clock, Journal};
+
+/// Libraries whose warnings carry nothing of the product.
+const QUIET_LIBRARIES: &str = "off,warp=warn,hyper=warn,rustls=warn";
+
+/// Where and how lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// Colours and times.
+    Terminal,
+    /// Times, no colours.
+    Plain,
+    /// Priorities instead of times: journald keeps its own.
+    Journal,
+    /// One object a line.
+    Json,
+}
+
+/// What may be written, from the setting `log.level`: a level for this program, or directives of `tracing`.
+pub fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+    // A level alone is about this program and the simulator in its sandbox, never about the libraries.
+    let own = |level: &str| format!("whatisup={level},whatsapp_simulator={level}");
+    let directives: Vec<String> = level
+        .split(',')
+        .map(str::trim)
+        .filter(|directive| !directive.is_empty())
+        .map(|directive| {
+            if directive.contains(['=', '[', ':']) {
+                directive.to_owned()
+            } else {
+                own(directive)
+            }
+        })
+        .collect();
+    EnvFilter::builder().parse(format!("{QUIET_LIBRARIES},{}", directives.join(",")))
+}
+
+/// Starts the log of this process. Called once, before anything else may want to speak.
+pub fn start(level: &str, json: bool) -> Result<(), StartError> {
+    let form = match (
+        json,
+        std::env::var_os("JOURNAL_STREAM").is_some(),
+        std::io::stderr().is_terminal(),
+    ) {
+        (true, ..) => Form::Json,
+        (_, _, true) => Form::Terminal,
+        (_, true, false) => Form::Journal,
+        (_, false, false) => Form::Plain,
+    };
+    let registry = tracing_subscriber::registry().with(filter(level)?);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_timer(Clock);
+    match form {
+        Form::Json => registry
+            .with(
+                layer
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false),
+            )
+            .try_init()?,
+        Form::Terminal => registry.with(layer.with_ansi(true)).try_init()?,
+        Form::Plain => registry.with(layer.with_ansi(false)).try_init()?,
+        Form::Journal => registry
+            .with(layer.with_ansi(false).event_format(Journal::default()))
+            .try_init()?,
+    }
+    log_panics();
+    Ok(())
+}
+
+/// The log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The filter is no filter.
+    #[error("log.level: {0}")]
+    Filter(#[from] ParseError),
+    /// There is a log already.
+    #[error("the log was started twice")]
+    Twice(#[from] TryInitError),
+}
+
+/// A panic is a line like any other: where it happened, and its words only if they are a constant of the source. A
+/// formatted message quotes data, as in `byte index 5 is out of bounds of "hello"`.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let words = panic.payload().downcast_ref::<&'static str>().copied();
+        let thread = std::thread::current();
+        tracing::error!(
+            place,
+            thread = thread.name().unwrap_or_default(),
+            reason = words.unwrap_or("not shown, it may quote contents"),
+            "a part of the program crashed"
+        );
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::Layer;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(level: &str, speak: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .event_format(Journal::default())
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(level).unwrap()));
+        tracing::subscriber::with_default(subscriber, speak);
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn everybody_speaks() {
+        tracing::info!(target: "whatisup::engine", "ours");
+        tracing::debug!(target: "whatisup::engine", "ours in detail");
+        tracing::error!(target: "Client/Recv", "from 5511999990001");
+        tracing::error!(target: "whatsapp_rust::client", "from 5511999990002");
+        tracing::error!(target: "wacore::send", "from 5511999990003");
+        tracing::error!(target: "redb", "page 7");
+        tracing::warn!(target: "warp::filters", "odd request");
+    }
+
+    #[test]
+    fn the_library_that_knows_numbers_and_contents_is_silent_at_every_level() {
+        for level in ["error", "warn", "info", "debug", "trace", "info,whatisup::engine=trace"] {
+            let log = written(level, everybody_speaks);
+            assert!(!log.contains("5511"), "{level}: {log}");
+        }
+    }
+
+    #[test]
+    fn a_level_alone_is_about_this_program() {
+        assert!(!written("info", everybody_speaks).contains("in detail"));
+        assert!(written("debug", everybody_speaks).contains("in detail"));
+        assert!(!written("error", everybody_speaks).contains("ours"));
+        assert!(written("info", everybody_speaks).contains("odd request"));
+    }
+
+    #[test]
+    fn a_line_for_journald_begins_with_its_priority() {
+        let log = written(
+            "info",
+            || tracing::warn!(target: "whatisup", { instance.id = "inst_1" }, "careful"),
+        );
+        assert_eq!(log, "<4>whatisup: careful instance.id=\"inst_1\"\n");
+    }
+
+    #[test]
+    fn nonsense_is_no_filter() {
+        assert!(filter("loud").is_err());
+        assert!(filter("whatisup=loud").is_err());
+    }
+}
