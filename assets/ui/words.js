@@ -164,7 +164,7 @@ export function eventLine(event) {
       if (event.next_attempt_at) parts.push(t('ev.next', clock(event.next_attempt_at)));
       break;
     case 'instance.status':
-      parts.push(t(event.status).toLowerCase());
+      parts.push(stateOf(event).word.toLowerCase());
       break;
     case 'qr.updated':
       parts.push(t('ev.qr'));

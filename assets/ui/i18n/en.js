@@ -40,7 +40,7 @@ export default {
   qrAlt: 'QR code that links this instance', qrLeft: (n) => `**${n} s** until the next code`, qrSoon: 'A new code is on its way', qrTen: 'The QR code changes in 10 seconds.',
   qrAsk: 'No code is shown yet.', qrAskText: 'Asking for one starts the session; each code is good for less than a minute.', qrLoading: 'Asking WhatsApp for a code',
   qrScanned: 'Scanned. Signing in.', qrFailed: 'No QR code.', tryAgain: 'Try again', copyCode: 'Copy code as text', scan: 'Scan with the simulated phone', scanText: 'In the sandbox a phone is at hand:',
-  check: 'Check that it works', checkSoon: '**The first message is one step away.**', checkSoonText: 'Once the phone is linked, send a message here and watch it being sent, delivered and read. The same call is ready to copy for your own program:',
+  check: 'Check that it works', checkSoon: '**The first message is one step away.**', checkSoonText: 'Once the instance is connected, send a message here and watch it being sent, delivered and read. The same call is ready to copy for your own program:',
   checkEmpty: 'Write to any number on WhatsApp, your own for example. Answers appear here too.', to: 'To', toHint: 'Number with country code', message: 'Message', messageHint: 'Write a test message', send: 'Send', terminal: 'The same, from a terminal',
   helloText: 'It works!', toEmpty: 'Say to whom: a number with country code.', textEmpty: 'Write something first.', typed: (type) => `(${type})`, byPhone: 'typed on the phone',
   'tick.sending': 'sending', 'tick.queued': 'waiting', 'tick.sent': 'sent', 'tick.delivered': 'delivered', 'tick.deliveredIn': (time) => `delivered in ${time}`, 'tick.read': 'read', 'tick.failed': 'not sent',
@@ -59,7 +59,7 @@ export default {
   gap: 'Events are missing here: the journal no longer reaches back that far.', deleted: 'deleted instance',
   'ev.to': (who) => `to ${who}`, 'ev.from': (who) => `from ${who}`, 'ev.by': (who) => `by ${who}`, 'ev.group': 'in a group', 'ev.text': (n) => `text, ${n} character${s(n)}`, 'ev.linked': (who) => `linked as ${who}`, 'ev.next': (time) => `next attempt ${time}`, 'ev.qr': 'a new code', 'ev.device': 'typed on the phone',
   // sandbox phone
-  phone: 'Simulated phone', phoneOf: 'Phone', phoneHint: 'Write as this phone', phoneEmpty: 'Nothing on this phone yet. What the instance sends to it appears here, and you can write back.', phoneNotYet: 'Scan the QR code first: then this phone can write to the instance.', phoneSend: 'Send as phone',
+  phone: 'Simulated phone', phoneOf: 'Phone', phoneHint: 'Write as this phone', phoneEmpty: 'Nothing on this phone yet. What the instance sends to it appears here, and you can write back.', phoneNotYet: 'As soon as the instance is connected, this phone can write to it.', phoneSend: 'Send as phone',
   // trouble
   gone: 'The gateway does not answer.', goneText: (time, wait) => `What you see is from ${time}. ${wait}`, goneRetry: (n) => `Trying again in ${n} s.`, goneNow: 'Trying again now.',
   didNot: (what) => `Not done: ${what}`, couldNotLoad: 'The list could not be loaded.',

@@ -45,7 +45,7 @@ export default {
   qrAlt: 'Código QR que vincula esta instancia', qrLeft: (n) => `**${n} s** hasta el próximo código`, qrSoon: 'Un código nuevo está en camino', qrTen: 'El código QR cambia en 10 segundos.',
   qrAsk: 'Aún no se muestra un código.', qrAskText: 'Pedir uno inicia la sesión; cada código vale menos de un minuto.', qrLoading: 'Pidiendo un código a WhatsApp',
   qrScanned: 'Escaneado. Entrando.', qrFailed: 'Sin código QR.', tryAgain: 'Intentar de nuevo', copyCode: 'Copiar código como texto', scan: 'Escanear con el teléfono simulado', scanText: 'En el sandbox hay un teléfono a mano:',
-  check: 'Comprueba que funciona', checkSoon: '**Falta un paso para el primer mensaje.**', checkSoonText: 'Con el teléfono vinculado, envía un mensaje aquí y míralo: enviado, entregado, leído. La misma llamada está lista para copiar en tu programa:',
+  check: 'Comprueba que funciona', checkSoon: '**Falta un paso para el primer mensaje.**', checkSoonText: 'Con la instancia conectada, envía un mensaje aquí y míralo: enviado, entregado, leído. La misma llamada está lista para copiar en tu programa:',
   checkEmpty: 'Escribe a cualquier número en WhatsApp, el tuyo por ejemplo. Las respuestas también aparecen aquí.', to: 'Para', toHint: 'Número con código de país', message: 'Mensaje', messageHint: 'Escribe un mensaje de prueba', send: 'Enviar', terminal: 'Lo mismo, desde una terminal',
   helloText: '¡Funciona!', toEmpty: 'Di para quién: un número con código de país.', textEmpty: 'Escribe algo primero.', typed: (type) => `(${type})`, byPhone: 'escrito en el teléfono',
   'tick.sending': 'enviando', 'tick.queued': 'en espera', 'tick.sent': 'enviado', 'tick.delivered': 'entregado', 'tick.deliveredIn': (time) => `entregado en ${time}`, 'tick.read': 'leído', 'tick.failed': 'no se envió',
@@ -64,7 +64,7 @@ export default {
   gap: 'Faltan eventos aquí: el diario ya no llega tan atrás.', deleted: 'instancia eliminada',
   'ev.to': (who) => `para ${who}`, 'ev.from': (who) => `de ${who}`, 'ev.by': (who) => `por ${who}`, 'ev.group': 'en un grupo', 'ev.text': (n) => `texto, ${n} ${n === 1 ? 'carácter' : 'caracteres'}`, 'ev.linked': (who) => `vinculado como ${who}`, 'ev.next': (time) => `próximo intento ${time}`, 'ev.qr': 'un código nuevo', 'ev.device': 'escrito en el teléfono',
   // sandbox phone
-  phone: 'Teléfono simulado', phoneOf: 'Teléfono', phoneHint: 'Escribe con este teléfono', phoneEmpty: 'Aún no hay nada en este teléfono. Lo que le envíe la instancia aparece aquí, y puedes responder.', phoneNotYet: 'Escanea primero el código QR: después este teléfono puede escribir a la instancia.', phoneSend: 'Enviar con el teléfono',
+  phone: 'Teléfono simulado', phoneOf: 'Teléfono', phoneHint: 'Escribe con este teléfono', phoneEmpty: 'Aún no hay nada en este teléfono. Lo que le envíe la instancia aparece aquí, y puedes responder.', phoneNotYet: 'En cuanto la instancia esté conectada, este teléfono puede escribirle.', phoneSend: 'Enviar con el teléfono',
   // trouble
   gone: 'El gateway no responde.', goneText: (time, wait) => `Lo que ves es de las ${time}. ${wait}`, goneRetry: (n) => `Nuevo intento en ${n} s.`, goneNow: 'Intentando de nuevo ahora.',
   didNot: (what) => `No se hizo: ${what}`, couldNotLoad: 'No se pudo cargar la lista.',

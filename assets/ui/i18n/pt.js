@@ -45,7 +45,7 @@ export default {
   qrAlt: 'QR code que conecta esta instância', qrLeft: (n) => `**${n} s** até o próximo código`, qrSoon: 'Um novo código está a caminho', qrTen: 'O QR code muda em 10 segundos.',
   qrAsk: 'Nenhum código à mostra.', qrAskText: 'Pedir um inicia a sessão; cada código vale menos de um minuto.', qrLoading: 'Pedindo um código ao WhatsApp',
   qrScanned: 'Lido. Entrando.', qrFailed: 'Sem QR code.', tryAgain: 'Tentar de novo', copyCode: 'Copiar código como texto', scan: 'Ler com o celular simulado', scanText: 'No sandbox há um celular à mão:',
-  check: 'Veja se funciona', checkSoon: '**Falta um passo para a primeira mensagem.**', checkSoonText: 'Com o celular conectado, envie uma mensagem aqui e acompanhe: enviada, entregue, lida. A mesma chamada está pronta para copiar no seu programa:',
+  check: 'Veja se funciona', checkSoon: '**Falta um passo para a primeira mensagem.**', checkSoonText: 'Com a instância conectada, envie uma mensagem aqui e acompanhe: enviada, entregue, lida. A mesma chamada está pronta para copiar no seu programa:',
   checkEmpty: 'Escreva para qualquer número no WhatsApp, o seu por exemplo. As respostas também aparecem aqui.', to: 'Para', toHint: 'Número com código do país', message: 'Mensagem', messageHint: 'Escreva uma mensagem de teste', send: 'Enviar', terminal: 'O mesmo, num terminal',
   helloText: 'Funciona!', toEmpty: 'Diga para quem: um número com código do país.', textEmpty: 'Escreva algo primeiro.', typed: (type) => `(${type})`, byPhone: 'escrita no celular',
   'tick.sending': 'enviando', 'tick.queued': 'na fila', 'tick.sent': 'enviada', 'tick.delivered': 'entregue', 'tick.deliveredIn': (time) => `entregue em ${time}`, 'tick.read': 'lida', 'tick.failed': 'não enviada',
@@ -64,7 +64,7 @@ export default {
   gap: 'Faltam eventos aqui: o diário não alcança mais tão longe.', deleted: 'instância excluída',
   'ev.to': (who) => `para ${who}`, 'ev.from': (who) => `de ${who}`, 'ev.by': (who) => `por ${who}`, 'ev.group': 'num grupo', 'ev.text': (n) => `texto, ${n} caractere${s(n)}`, 'ev.linked': (who) => `conectado como ${who}`, 'ev.next': (time) => `próxima tentativa ${time}`, 'ev.qr': 'um novo código', 'ev.device': 'escrita no celular',
   // sandbox phone
-  phone: 'Celular simulado', phoneOf: 'Celular', phoneHint: 'Escreva por este celular', phoneEmpty: 'Nada neste celular ainda. O que a instância enviar a ele aparece aqui, e você pode responder.', phoneNotYet: 'Leia o QR code primeiro: depois este celular pode escrever para a instância.', phoneSend: 'Enviar pelo celular',
+  phone: 'Celular simulado', phoneOf: 'Celular', phoneHint: 'Escreva por este celular', phoneEmpty: 'Nada neste celular ainda. O que a instância enviar a ele aparece aqui, e você pode responder.', phoneNotYet: 'Assim que a instância estiver conectada, este celular pode escrever para ela.', phoneSend: 'Enviar pelo celular',
   // trouble
   gone: 'O gateway não responde.', goneText: (time, wait) => `O que você vê é de ${time}. ${wait}`, goneRetry: (n) => `Nova tentativa em ${n} s.`, goneNow: 'Tentando de novo agora.',
   didNot: (what) => `Não foi feito: ${what}`, couldNotLoad: 'Não foi possível carregar a lista.',

@@ -122,7 +122,7 @@ class Overview extends Part {
     const { counts, title, lead } = answer(instances);
     const loading = !store.loaded;
     setText(this.heading, loading ? t('overview') : title);
-    setText(this.lead, loading ? t('asking') : lead);
+    setText(this.lead, !loading ? lead : this.#error ? '' : t('asking'));
     this.counts = counts;
     this.problem.replaceChildren(...(loading && this.#error ? [trouble(t('couldNotLoad'), this.#error)] : []));
     this.empty.hidden = loading || instances.length > 0;
