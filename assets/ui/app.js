@@ -57,7 +57,7 @@ function languageSwitch() {
 const settings = () => h('div', { class: 'row settings' }, languageSwitch(), themeButton());
 
 function frame() {
-  const link = (href, symbol, label, extra, wide) => h('li', { class: wide ? 'wide' : null }, h('a', { href, 'data-nav': href }, icon(symbol), label, extra));
+  const link = (href, symbol, label, extra) => h('li', {}, h('a', { href, 'data-nav': href }, icon(symbol), label, extra));
   const needed = h('span', { class: 'n turn', hidden: true, id: 'needed' });
   const ribbon = h('p', { class: 'ribbon', id: 'sandbox', hidden: !store.sandbox, 'data-testid': 'sandbox-ribbon' }, h('b', {}, t('sandbox')), ' ', h('span', {}, t('sandboxWhat')));
   return [

@@ -33,7 +33,7 @@ export default {
   'reason.network': 'Se cortó la red.', 'reason.logout': 'Se cerró la sesión desde el teléfono.', 'reason.session_invalidated': 'WhatsApp cerró la sesión.',
   'reason.kicked_other_device': 'Otro programa tomó este vínculo.', 'reason.banned': 'WhatsApp bloqueó este número.', 'reason.outdated': 'WhatsApp rechaza esta versión: actualiza el gateway.',
   'reason.passkey_required': 'WhatsApp pide una passkey, que solo un teléfono puede dar.',
-  'reason.dns': 'El nombre de WhatsApp no se resuelve: revisa el DNS de este equipo.', 'reason.refused': 'WhatsApp rechazó la conexión.', 'reason.tls': 'La conexión segura con WhatsApp falló.', 'reason.timeout': 'WhatsApp no respondió a tiempo.',
+  'reason.dns': 'El nombre de WhatsApp no se resuelve: revisa el DNS de este equipo.',
   'reason.certificate': 'El certificado no es de WhatsApp: se rechazó la conexión.', 'reason.qr_expired': 'Nadie escaneó el código QR a tiempo. Pide otro.', 'reason.crashed': 'La tarea de esta instancia falló y se reiniciará.',
   sinceFor: (time) => `hace ${time}`, justNow: 'ahora mismo', day: (n) => `${n} día${s(n)}`,
   showQr: 'Mostrar QR', linkAgain: 'Vincular de nuevo', tryNow: 'Probar ahora', connect: 'Conectar',

@@ -33,7 +33,7 @@ export default {
   'reason.network': 'A rede caiu.', 'reason.logout': 'Desconectado pelo celular.', 'reason.session_invalidated': 'O WhatsApp encerrou a sessão.',
   'reason.kicked_other_device': 'Outro programa assumiu este vínculo.', 'reason.banned': 'O WhatsApp baniu este número.', 'reason.outdated': 'O WhatsApp recusa esta versão: atualize o gateway.',
   'reason.passkey_required': 'O WhatsApp pede uma passkey, que só um celular pode dar.',
-  'reason.dns': 'O nome do WhatsApp não é resolvido: verifique o DNS desta máquina.', 'reason.refused': 'O WhatsApp recusou a conexão.', 'reason.tls': 'A conexão segura com o WhatsApp falhou.', 'reason.timeout': 'O WhatsApp não respondeu a tempo.',
+  'reason.dns': 'O nome do WhatsApp não é resolvido: verifique o DNS desta máquina.',
   'reason.certificate': 'O certificado não é do WhatsApp: a conexão foi recusada.', 'reason.qr_expired': 'Ninguém leu o QR code a tempo. Peça outro.', 'reason.crashed': 'A tarefa desta instância falhou e será reiniciada.',
   sinceFor: (time) => `há ${time}`, justNow: 'agora mesmo', day: (n) => `${n} dia${s(n)}`,
   showQr: 'Mostrar QR', linkAgain: 'Conectar de novo', tryNow: 'Tentar agora', connect: 'Conectar',

@@ -16,7 +16,7 @@ class InstanceView extends Part {
   show() {
     this.heading = h('h1', { 'data-testid': 'instance-title' });
     this.pill = h('span', { class: 'st pill' });
-    this.lead = h('p', { class: 'wide' });
+    this.lead = h('p', {});
     this.buttons = h('div', { class: 'row wrap' });
     const { button: copy, word } = copier(this.instanceId, t('copied'), () => this.instanceId, 'btn ghost small mono');
     copy.append(word, icon('copy'));
