@@ -1,17 +1,31 @@
 //! The use cases: what a caller can do, without HTTP.
 //!
 //! Each module is one noun of the contract, each function one verb of it. Here the small errors of the rooms below
-//! become [`crate::domain::error::Error`]s with a code. Everything takes the [`Caller`](crate::domain::access::Caller)
-//! whose rights it must respect, so that no front door can forget to ask.
+//! become [`Error`]s with a code. Everything takes the [`Caller`](crate::domain::access::Caller) whose rights it must
+//! respect, so that no front door can forget to ask.
 
+pub mod authentication;
+pub mod events;
+pub mod instances;
 pub mod keys;
+pub mod limits;
+pub mod messages;
+pub mod stream_tokens;
+pub mod system;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::bus::Bus;
+use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
-use crate::store::Store;
+use crate::store::{ReadError, Store, WriteError};
 
 /// What the use cases are told once, at start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// The secret under which API keys are hashed and stream tokens signed.
     pub pepper: [u8; 32],
@@ -34,17 +48,69 @@ pub struct App {
     pub engine: Engine,
     /// API keys.
     pub keys: keys::Keyring,
+    /// Open event streams, counted by key.
+    pub streams: events::Streams,
+    /// How often each key and each stranger may ask.
+    pub limits: Arc<limits::Limits>,
 }
 
 impl App {
     /// Puts the use cases on top of the running rooms.
     pub fn new(store: Store, bus: Bus, engine: Engine, options: &Options) -> App {
-        let keys = keys::Keyring::new(store.clone(), options.pepper);
+        let streams = events::Streams::new(options.max_streams_per_key);
+        let keys = keys::Keyring::new(store.clone(), options.pepper).ending(streams.clone());
         App {
             store,
             bus,
             engine,
             keys,
+            streams,
+            limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),
+        }
+    }
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub data: Vec<T>,
+    /// Give this as `cursor` to get the next page; `null` on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Cuts a page from `rows`, which hold one more than `limit` when another page follows.
+    fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next_cursor = rows.last().filter(|_| more).map(cursor);
+        Self {
+            data: rows,
+            next_cursor,
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        Error::internal(error)
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Rejected(error) => error,
+            WriteError::Full => Error::new(
+                Code::StorageFull,
+                "The disk is full: nothing was stored or sent. Free space on the gateway's machine, then try again.",
+            )
+            .with_retry_after(Duration::from_mins(1)),
+            WriteError::Closed => Error::new(Code::ShuttingDown, "The gateway is stopping. Try again in a moment.")
+                .with_retry_after(Duration::from_secs(2)),
+            WriteError::Read(error) => error.into(),
+            WriteError::Failed(source) => Error::internal(source),
         }
     }
 }

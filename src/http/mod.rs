@@ -1,9 +1,35 @@
-//! The HTTP site: the API, the page, health.
+//! The HTTP site: the API, the live stream, the page, health.
+//!
+//! Read [`route`] first: it is the table of everything that can be called. [`site`] takes a request from the table to
+//! its handler in [`v1`] and back; [`error`] alone knows statuses.
 
+mod body;
+mod call;
+mod connection;
+mod cors;
+mod error;
+mod fields;
+mod openapi;
+mod reply;
+mod route;
+mod site;
+mod ui;
+mod v1;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Method};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use warp::Filter;
+use warp::path::FullPath;
 
 use crate::app::App;
+use body::Incoming;
+use connection::{Listener, Peer};
+use site::{Arrival, Site};
 
 /// How the site behaves.
 #[derive(Clone, Debug)]
@@ -56,7 +82,57 @@ pub async fn serve(
     options: Options,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    let _ = (app, listeners, options);
+    let bus = app.bus.clone();
+    let site = Arc::new(Site::new(app, options, shutdown.clone()));
+    let tcp = listeners.tcp.into_iter().map(Listener::Tcp);
+    let admin = listeners.admin.into_iter().map(Listener::Admin);
+    let mut serving: JoinSet<()> = tcp
+        .chain(admin)
+        .map(|listener| connection::serve(listener, site.clone()))
+        .collect();
     shutdown.cancelled().await;
+    // Streams have no end of their own; everything else finishes by itself.
+    bus.close();
+    while let Some(ended) = serving.join_next().await {
+        ended.map_err(std::io::Error::other)?;
+    }
     Ok(())
+}
+
+/// The whole site as one filter: warp takes the request apart, the table decides.
+fn filter(
+    site: Arc<Site>,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let body = warp::body::stream().map(boxed);
+    warp::any()
+        .map(move || site.clone())
+        .and(warp::ext::get::<Peer>())
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(body)
+        .then(
+            async |site: Arc<Site>, peer, method: Method, path: FullPath, query, headers: HeaderMap, pieces| {
+                let body = Incoming::new(pieces, &headers);
+                let arrival = Arrival {
+                    peer,
+                    method,
+                    path: path.as_str().to_owned(),
+                    query,
+                    headers,
+                    body,
+                };
+                site.answer(arrival).await
+            },
+        )
+}
+
+fn boxed<B, S>(pieces: S) -> body::Pieces
+where
+    B: bytes::Buf,
+    S: futures_util::Stream<Item = Result<B, warp::Error>> + Send + 'static,
+{
+    Box::pin(pieces.map(|piece| piece.map(|mut piece| piece.copy_to_bytes(piece.remaining()))))
 }

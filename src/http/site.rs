@@ -1,0 +1,266 @@
+//! From a request to a reply: find the route, recognise the caller, count, call, dress the answer, write one log line.
+//!
+//! Once path and method are found nothing is a warp rejection any more: a rejection that escapes would fall through to
+//! whatever filter comes next and answer something else entirely.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
+
+use super::body::Incoming;
+use super::call::{Call, Query};
+use super::connection::Peer;
+use super::reply::Reply;
+use super::route::{self, Access, Found, Route};
+use super::{Options, cors, error, openapi, ui};
+use crate::app::limits::Allowance;
+use crate::app::{App, authentication, stream_tokens};
+use crate::domain::access::Caller;
+use crate::domain::error::{Code, Error};
+use crate::domain::id::RequestId;
+use crate::sys::clock;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Everything that requests share.
+pub struct Site {
+    /// The use cases.
+    pub app: App,
+    /// How the site behaves.
+    pub options: Options,
+    /// Cancelled when the process stops.
+    pub shutdown: CancellationToken,
+    openapi: OnceLock<Bytes>,
+}
+
+/// What arrived, before anybody looked at it.
+pub struct Arrival {
+    /// From where.
+    pub peer: Peer,
+    /// The method.
+    pub method: Method,
+    /// The path, still encoded.
+    pub path: String,
+    /// What stands behind the `?`; holds tokens, so it never reaches a log.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, unread.
+    pub body: Incoming,
+}
+
+/// What is told about a request besides its reply.
+struct Trace {
+    request: RequestId,
+    route: &'static str,
+    allowance: Option<Allowance>,
+}
+
+impl Site {
+    /// A site that has not been called yet.
+    pub fn new(app: App, options: Options, shutdown: CancellationToken) -> Self {
+        Self {
+            app,
+            options,
+            shutdown,
+            openapi: OnceLock::new(),
+        }
+    }
+
+    /// The OpenAPI document, made at first use.
+    pub fn openapi(&self) -> Bytes {
+        self.openapi.get_or_init(|| openapi::document().into()).clone()
+    }
+
+    /// Answers one request; the only errors left are those of the connection.
+    pub async fn answer(self: Arc<Self>, mut arrival: Arrival) -> warp::reply::Response {
+        let started = clock::moment();
+        let mut trace = Trace {
+            request: RequestId::new(clock::now()),
+            route: "-",
+            allowance: self.app.limits.peek(&Caller::OWNER),
+        };
+        let in_api = is_api(&arrival.path);
+        let mut reply = match self.decide(&mut arrival, &mut trace).await {
+            Ok(reply) => reply,
+            Err(error) => error::reply(&error, trace.request),
+        };
+        if in_api {
+            cors::admit(&mut reply, &arrival.headers, &self.options.cors_origins);
+        }
+        dress(&mut reply, &trace);
+        if !arrival.body.drain().await {
+            reply.set(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let status = reply.status().as_u16();
+        let duration_ms = u64::try_from(clock::moment().since(started).as_millis()).unwrap_or(u64::MAX);
+        let (request, route, method) = (trace.request, trace.route, &arrival.method);
+        // What pages, monitors and pollers ask all day is no news.
+        if route != "-" && (status >= 500 || !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)) {
+            tracing::info!(request.id = %request, %method, route, status, duration_ms, "request");
+        } else {
+            tracing::debug!(request.id = %request, %method, route, status, duration_ms, "request");
+        }
+        reply.into_response()
+    }
+
+    async fn decide(self: &Arc<Self>, arrival: &mut Arrival, trace: &mut Trace) -> Result<Reply, Error> {
+        let (route, parameters) = match route::find(&arrival.method, &arrival.path) {
+            Found::Route(route, parameters) => (route, parameters),
+            Found::OtherMethods(allow) if arrival.method == Method::OPTIONS => return Ok(cors::options(&allow)),
+            Found::OtherMethods(allow) => return Err(error::method_not_allowed(&allow)),
+            Found::Nothing if is_api(&arrival.path) => {
+                return Err(Error::new(
+                    Code::NotFound,
+                    "There is no such call. GET /openapi.json lists all there are.",
+                ));
+            }
+            Found::Nothing => return ui::answer(&arrival.method, &arrival.path, &arrival.headers),
+        };
+        trace.route = route.id;
+        let query = Query::parse(&arrival.query);
+        let caller = self.recognise(arrival, route, &query)?;
+        trace.allowance = self.app.limits.peek(&caller);
+        self.admit(route, &caller, trace)?;
+        query.check(route)?;
+        let body = if matches!(route.method, Method::GET | Method::DELETE) {
+            Bytes::new()
+        } else {
+            arrival.body.read_json(&arrival.headers).await?
+        };
+        let call = Call {
+            request: trace.request,
+            caller,
+            site: self.clone(),
+            parameters,
+            query,
+            headers: arrival.headers.clone(),
+            body,
+        };
+        (route.handler)(self.app.clone(), call).await
+    }
+
+    /// Who calls. An address that failed too often is refused before anything is hashed.
+    fn recognise(&self, arrival: &Arrival, route: &Route, query: &Query) -> Result<Caller, Error> {
+        if route.access == Access::Open {
+            return Ok(Caller::OWNER);
+        }
+        let Peer::Address(peer) = arrival.peer else {
+            return Ok(Caller::OWNER);
+        };
+        if route.access == Access::Owner {
+            return Err(Error::new(
+                Code::NotFound,
+                "There is no such call here; it belongs to the admin socket.",
+            ));
+        }
+        let address = peer.ip();
+        let token = credential(&arrival.headers, route, query);
+        let good = matches!(token, Ok(token) if self.app.keys.recently_good(token));
+        if !good {
+            self.app.limits.require_trustworthy(address)?;
+        }
+        let caller = token.and_then(|token| {
+            if token.starts_with(stream_tokens::PREFIX) {
+                require_stream(route, &arrival.headers)?;
+                authentication::by_stream_token(&self.app, token)
+            } else {
+                authentication::by_key(&self.app, token)
+            }
+        });
+        if let Err(error) = &caller
+            && error::status(error.code) == http::StatusCode::UNAUTHORIZED
+        {
+            self.app.limits.note_failure(address);
+        }
+        caller
+    }
+
+    /// Takes a token from the caller's bucket and asks for the route's scope.
+    fn admit(&self, route: &Route, caller: &Caller, trace: &mut Trace) -> Result<(), Error> {
+        let scope = match route.access {
+            Access::Open | Access::Free | Access::Owner => return Ok(()),
+            Access::Scope(scope) | Access::Stream(scope) => scope,
+        };
+        match self.app.limits.take(caller) {
+            Ok(allowance) => trace.allowance = allowance,
+            Err(allowance) => {
+                trace.allowance = Some(allowance);
+                return Err(Error::new(
+                    Code::RateLimited,
+                    "Too many requests with this key. Wait as long as Retry-After says; GET /v1/limits is free.",
+                )
+                .with_retry_after(allowance.next_in));
+            }
+        }
+        caller.require(scope)
+    }
+}
+
+/// Whether a path belongs to the API, where every answer is JSON and every origin may ask.
+fn is_api(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/") || path == "/openapi.json"
+}
+
+/// The credential in the header, or in the query where that is allowed.
+fn credential<'a>(headers: &'a HeaderMap, route: &Route, query: &'a Query) -> Result<&'a str, Error> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let token = matches!(route.access, Access::Stream(_))
+            .then(|| query.get("token"))
+            .flatten();
+        return token.filter(|token| !token.is_empty()).ok_or_else(|| {
+            Error::new(
+                Code::AuthMissing,
+                "Send an API key: add -H 'Authorization: Bearer <key>'. `whatisup keys create --name …` makes one.",
+            )
+        });
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty() && !token.contains(' '))
+        .ok_or_else(|| {
+            Error::new(
+                Code::AuthMalformed,
+                "The Authorization header must be `Bearer <key>`: the word Bearer, one space, the key.",
+            )
+        })
+}
+
+/// A stream token stands for a key in an address only, so that nobody builds on it elsewhere.
+fn require_stream(route: &Route, headers: &HeaderMap) -> Result<(), Error> {
+    if matches!(route.access, Access::Stream(_)) && !headers.contains_key(AUTHORIZATION) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::AuthInvalid,
+        "A stream token works as GET /v1/events?token=… only. Use an API key here.",
+    ))
+}
+
+/// Headers that every reply has.
+fn dress(reply: &mut Reply, trace: &Trace) {
+    if let Ok(id) = HeaderValue::from_str(&trace.request.to_string()) {
+        reply.set(REQUEST_ID, id);
+    }
+    if let Some(allowance) = trace.allowance {
+        reply.set(LIMIT, allowance.burst.into());
+        reply.set(REMAINING, allowance.remaining.into());
+        // Rounded up: at that second the bucket is full.
+        let full_at = clock::now().plus(allowance.full_in).millis();
+        reply.set(RESET, (full_at.saturating_add(999) / 1_000).into());
+    }
+    reply.set(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+}

@@ -1,0 +1,63 @@
+//! Health, and what the API offers.
+
+use http::{Method, StatusCode};
+
+use super::{Access, Answer, Code, Route, schema};
+use crate::app::{App, system};
+use crate::domain::error::Error;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+
+/// Whether the process runs.
+pub const HEALTHZ: Route = Route {
+    method: Method::GET,
+    path: "/healthz",
+    id: "system.health",
+    summary: "Whether the process runs",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Other("text/plain"),
+    errors: &[],
+    handler: |_, _| Box::pin(async { Ok(Reply::bytes_of(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")) }),
+};
+
+/// Whether the gateway can work.
+pub const READYZ: Route = Route {
+    method: Method::GET,
+    path: "/readyz",
+    id: "system.ready",
+    summary: "Whether store and listener are up, and how many instances stand where",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Ok(schema::<system::Ready>),
+    errors: &[Code::ShuttingDown],
+    handler: |app, call| Box::pin(ready(app, call)),
+};
+
+/// This very document.
+pub const OPENAPI: Route = Route {
+    method: Method::GET,
+    path: "/openapi.json",
+    id: "system.openapi",
+    summary: "What the API offers, as OpenAPI 3.1",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Other("application/json"),
+    errors: &[],
+    handler: |_, call| Box::pin(openapi(call)),
+};
+
+async fn ready(app: App, call: Call) -> Result<Reply, Error> {
+    if call.site.shutdown.is_cancelled() {
+        return Err(Error::new(Code::ShuttingDown, "The gateway is stopping."));
+    }
+    Ok(Reply::ok(&system::ready(&app)?))
+}
+
+async fn openapi(call: Call) -> Result<Reply, Error> {
+    let document = call.site.openapi();
+    Ok(Reply::bytes_of(StatusCode::OK, "application/json", document))
+}
