@@ -1,11 +1,71 @@
 //! WhatsApp sessions: starts, supervises and stops them, translates between WhatsApp's words and ours.
 
+//!
+//! ```text
+//! Engine ──order──► supervisor (one task per instance) ──► session (one live client) ──► dialer ──► WhatsApp
+//!    ▲                   │ record: status + events              ├─ listener ─► postman (ticks, in batches)
+//!    └── board ◄─────────┘                                      ├─ inbox (durability hook: commit, then acknowledge)
+//!        health, QR                                             └─ outbox (in order, until acknowledged)
+//! ```
+//!
+//! Everything that is told is stored first: a change of status and its events are one transaction (`record`), a
+//! message and its event are one transaction (`incoming`, `delivery`). The client library is named here and in
+//! `store/session` alone; `translate` is the border.
+
+mod board;
+mod delivery;
+mod dialer;
+mod fetch;
+mod incoming;
+mod listener;
+mod outgoing;
+mod pairing;
+mod record;
+mod session;
+mod supervisor;
+mod translate;
+mod trouble;
+mod version;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use whatsapp_rust::wacore::store::traits::Backend;
+
+use self::board::Board;
+use self::dialer::Target;
+use self::record::{Note, record};
+use self::supervisor::{Command, Order};
+use self::trouble::Trouble;
+use self::version::VersionSource;
 use crate::domain::Timestamp;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
+use crate::domain::event::DisconnectReason;
 use crate::domain::id::InstanceId;
+use crate::domain::instance::{Change, Instance, Status};
 use crate::store::Store;
+use crate::sys::clock;
+
+/// Orders that may wait at one instance's task.
+const ORDERS: usize = 32;
+
+/// How long an order may take: unlinking and a graceful end included.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long all sessions together may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Between two instances that are resumed: a thousand logins at once look like an attack to WhatsApp, and a small
+/// machine has better things to do with its first second.
+const RESUME_STAGGER: Duration = Duration::from_millis(50);
+
+/// How many instances are read at once.
+const PAGE: usize = 100;
 
 /// How sessions are run.
 #[derive(Clone, Debug)]
@@ -50,58 +110,263 @@ pub struct LinkHealth {
     pub memory_bytes: u64,
 }
 
+/// What all sessions share.
+#[derive(Clone)]
+struct Shared {
+    store: Store,
+    options: Arc<Options>,
+    target: Result<Target, Trouble>,
+    version: VersionSource,
+    places: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn host(&self) -> &str {
+        self.target.as_ref().map_or("WhatsApp", Target::host)
+    }
+}
+
+/// The storage of a session, as the client library wants it.
+fn backend(store: &Store, session: u32) -> Arc<dyn Backend> {
+    let _ = (store, session);
+    Arc::new(whatsapp_rust::wacore::store::InMemoryBackend::new())
+}
+
+/// An instance's task, seen from outside.
+#[derive(Clone)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    board: Arc<Board>,
+}
+
+struct Inner {
+    shared: Shared,
+    handles: Mutex<Handles>,
+}
+
+#[derive(Default)]
+struct Handles {
+    stopping: bool,
+    tasks: HashMap<InstanceId, Handle>,
+}
+
 /// The engine; cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    _private: (),
+    inner: Arc<Inner>,
 }
 
-#[expect(clippy::unused_async, unused_variables, clippy::unused_self, reason = "contract")]
 impl Engine {
-    /// Starts the engine and, in the background, every instance that is wanted and linked.
+    /// Starts the engine and, in the background, every instance that is wanted and linked. Needs a running tokio runtime.
     pub fn start(store: Store, options: Options) -> Engine {
-        Engine { _private: () }
+        let target = Target::parse(&options.url);
+        let asks = target.as_ref().is_ok_and(Target::is_whatsapp);
+        let version = VersionSource::new(Arc::new(fetch::Fetch::new()), asks);
+        let shared = Shared {
+            store,
+            target,
+            version: version.clone(),
+            places: Arc::new(Semaphore::new(options.max_sessions.min(Semaphore::MAX_PERMITS))),
+            options: Arc::new(options),
+        };
+        let engine = Engine {
+            inner: Arc::new(Inner {
+                shared,
+                handles: Mutex::default(),
+            }),
+        };
+        tokio::spawn(version.keep_fresh());
+        tokio::spawn(engine.clone().resume());
+        engine
     }
 
     /// Starts the instance's session if none runs and marks it wanted; answers without waiting for WhatsApp.
     pub async fn connect(&self, instance: InstanceId) -> Result<(), Error> {
-        Ok(())
+        self.order(instance, Order::Connect).await
     }
 
     /// Stops the session, keeps the link, marks it unwanted; the status is final when this answers.
     pub async fn disconnect(&self, instance: InstanceId) -> Result<(), Error> {
-        Ok(())
+        self.order(instance, Order::Disconnect).await
     }
 
     /// Stops the session and starts it anew.
     pub async fn restart(&self, instance: InstanceId) -> Result<(), Error> {
-        Ok(())
+        self.order(instance, Order::Restart).await
     }
 
     /// Unlinks at WhatsApp if it can be reached, forgets the session's keys; back to `pending`.
     pub async fn logout(&self, instance: InstanceId) -> Result<(), Error> {
-        Ok(())
+        self.order(instance, Order::Logout).await
     }
 
     /// Unlinks, stops and forgets the session of an instance that is being deleted.
     pub async fn remove(&self, instance: InstanceId) -> Result<(), Error> {
-        Ok(())
+        let removed = self.order(instance, Order::Remove).await;
+        self.handles().tasks.remove(&instance);
+        removed
     }
 
     /// The code to scan: starts the session if none runs and waits at most `wait` for a code. Errors: `no_qr` when
     /// linked, `whatsapp_timeout` saying why (DNS, refused, TLS, certificate…) when none comes.
     pub async fn qr(&self, instance: InstanceId, wait: Duration) -> Result<Qr, Error> {
-        Err(Error::internal("the engine is being built"))
+        let row = self
+            .inner
+            .shared
+            .store
+            .read(|view| view.instance(instance))
+            .map_err(Error::internal)?
+            .filter(|row| row.deleted_at.is_none())
+            .ok_or_else(|| Error::new(Code::InstanceNotFound, "There is no such instance, or it was deleted."))?;
+        if row.is_linked() {
+            return Err(pairing::no_qr());
+        }
+        let handle = self.handle(instance)?;
+        // A session that waits for its next attempt keeps its timer: the caller is told when that is.
+        if !handle.board.health().running {
+            self.order(instance, Order::Connect).await?;
+        }
+        pairing::wait_for_code(handle.board.pairing.subscribe(), wait).await
     }
 
     /// Tells the instance's task that its outbox has something new; never waits.
-    pub fn wake(&self, instance: InstanceId) {}
+    pub fn wake(&self, instance: InstanceId) {
+        if let Some(handle) = self.handles().tasks.get(&instance) {
+            handle.board.wake.notify_one();
+        }
+    }
 
     /// What is known of the link now.
     pub fn health(&self, instance: InstanceId) -> LinkHealth {
-        LinkHealth::default()
+        self.handles()
+            .tasks
+            .get(&instance)
+            .map(|handle| handle.board.health())
+            .unwrap_or_default()
     }
 
     /// Stops every session, gracefully and within a bounded time.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        let tasks: Vec<(InstanceId, Handle)> = {
+            let mut handles = self.handles();
+            handles.stopping = true;
+            handles.tasks.drain().collect()
+        };
+        let mut stopping = tokio::task::JoinSet::new();
+        for (_, handle) in tasks {
+            stopping.spawn(async move { send(&handle, Order::Stop).await });
+        }
+        let all = async { while stopping.join_next().await.is_some() {} };
+        if clock::timeout(STOP_TIMEOUT, all).await.is_err() {
+            tracing::warn!("some sessions did not end in time; they come back from their stored state");
+        }
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        // Only whole handles are put in and taken out, so a poisoned lock is as good as a clean one.
+        self.inner.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance's task; made when there is none.
+    fn handle(&self, instance: InstanceId) -> Result<Handle, Error> {
+        let mut handles = self.handles();
+        if handles.stopping {
+            return Err(Error::new(
+                Code::ShuttingDown,
+                "The gateway is stopping. Try again in a moment.",
+            ));
+        }
+        if let Some(handle) = handles.tasks.get(&instance)
+            && !handle.commands.is_closed()
+        {
+            return Ok(handle.clone());
+        }
+        let (commands, orders) = mpsc::channel(ORDERS);
+        let board = Arc::new(Board::default());
+        tokio::spawn(supervisor::watch_over(
+            self.inner.shared.clone(),
+            instance,
+            board.clone(),
+            orders,
+        ));
+        let handle = Handle { commands, board };
+        handles.tasks.insert(instance, handle.clone());
+        Ok(handle)
+    }
+
+    async fn order(&self, instance: InstanceId, order: Order) -> Result<(), Error> {
+        let handle = self.handle(instance)?;
+        send(&handle, order).await
+    }
+
+    /// Brings back what ran when the process ended, and puts right what a crash left behind.
+    async fn resume(self) {
+        let mut before = None;
+        loop {
+            let page = match self.inner.shared.store.read(|view| view.instances(before, PAGE)) {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the instances could not be read, none is resumed"
+                    );
+                    return;
+                }
+            };
+            let full = page.len() == PAGE;
+            before = page.last().map(|row| row.id);
+            for row in page {
+                self.resume_one(&row).await;
+            }
+            if !full {
+                return;
+            }
+        }
+    }
+
+    async fn resume_one(&self, row: &Instance) {
+        let stale = matches!(row.status, Status::Connected | Status::Connecting | Status::Qr);
+        // An order may have come before this one's turn; then its task knows better.
+        if self.handles().tasks.contains_key(&row.id) {
+            return;
+        }
+        if stale {
+            let note = Note::new(Change::Lost)
+                .because(Trouble::gateway_ended())
+                .disconnected(DisconnectReason::Network);
+            if let Err(error) = record(&self.inner.shared.store, row.id, note).await {
+                tracing::error!(instance.id = %row.id, error = &error as &dyn std::error::Error, "a stale status could not be put right");
+            }
+        }
+        if row.wanted && row.is_linked() && row.status != Status::Failed {
+            if let Ok(handle) = self.handle(row.id) {
+                // Resuming does not wait for WhatsApp, and nobody waits for the answer.
+                let (answer, _) = oneshot::channel();
+                let _ = handle.commands.try_send((Order::Resume, answer));
+            }
+            clock::sleep(RESUME_STAGGER).await;
+        }
+    }
+}
+
+/// Gives an order and waits, within bounds, until it is carried out.
+async fn send(handle: &Handle, order: Order) -> Result<(), Error> {
+    let (answer, answered) = oneshot::channel();
+    handle
+        .commands
+        .try_send((order, answer))
+        .map_err(|_| unavailable("The instance has too much to do at the moment. Try again."))?;
+    match clock::timeout(ORDER_TIMEOUT, answered).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(unavailable(
+            "The instance's task failed meanwhile. Look at its status and try again.",
+        )),
+        Err(_) => Err(unavailable(
+            "The instance is still busy with this. Look at its status in a moment.",
+        )),
+    }
+}
+
+fn unavailable(message: &'static str) -> Error {
+    Error::new(Code::InstanceUnavailable, message).with_retry_after(Duration::from_secs(1))
 }
