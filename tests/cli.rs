@@ -1,0 +1,4 @@
+//! The commands, and that they and the log leak nothing.
+
+mod commands;
+mod log;

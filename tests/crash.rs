@@ -1,0 +1,185 @@
+//! kill -9 at random moments: no accepted message lost, no inbound message lost, no event told twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+use crate::harness::{Client, FRIEND, Gateway, Instance, OWNER, Simulator, eventually};
+
+const KILLS: usize = 10;
+
+/// The longest time between two kills; long enough to get past a reconnect, so that kills strike everywhere.
+const LONGEST_LIFE_MS: u64 = 2_500;
+
+/// Sends until told to stop; every message is tried under its reference until it was accepted once.
+async fn keep_sending(client: Client, instance: Instance, stop: Arc<AtomicBool>) -> Vec<(String, String)> {
+    let mut accepted = Vec::new();
+    let path = instance.path("/messages");
+    for index in 0_u32.. {
+        let text = format!("out {index}");
+        let body = json!({"to": FRIEND, "body": {"type": "text", "text": text}, "client_ref": text});
+        loop {
+            if let Ok(reply) = client.post(&path, &body).attempt().await {
+                match reply.status {
+                    202 => {
+                        accepted.push((text, reply.json["message_id"].as_str().unwrap().to_owned()));
+                        break;
+                    }
+                    409 | 503 => {}
+                    other => panic!("sending was answered with {other}: {}", reply.json),
+                }
+            }
+            if stop.load(Ordering::Relaxed) {
+                return accepted;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return accepted;
+        }
+    }
+    accepted
+}
+
+/// Somebody writes until told to stop.
+async fn keep_writing(simulator: crate::harness::simulator::Phones, stop: Arc<AtomicBool>) -> Vec<String> {
+    let mut written = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let text = format!("in {}", written.len());
+        simulator.send(FRIEND, OWNER, &text).await;
+        written.push(text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    written
+}
+
+/// Reads the stream for good, coming back by the last id as a browser does.
+async fn keep_reading(client: Client, seen: Arc<Mutex<Vec<Value>>>) {
+    loop {
+        let last = {
+            let seen = seen.lock().unwrap();
+            seen.last().map(|event| event["event_id"].as_str().unwrap().to_owned())
+        };
+        let mut request = client
+            .http()
+            .get(format!(
+                "{}/v1/events?since=evt_00000000000000000000000000",
+                client.base()
+            ))
+            .bearer_auth(client.key());
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        if let Ok(response) = request.send().await
+            && response.status() == 200
+        {
+            let (mut body, mut rest) = (response.bytes_stream(), Vec::new());
+            while let Some(Ok(bytes)) = body.next().await {
+                rest.extend_from_slice(&bytes);
+                // Half a frame at the end of a killed process is thrown away, as browsers do.
+                while let Some(end) = rest.windows(2).position(|two| two == b"\n\n") {
+                    let frame: Vec<u8> = rest.drain(..end + 2).collect();
+                    let frame = String::from_utf8(frame).unwrap();
+                    if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
+                        seen.lock().unwrap().push(serde_json::from_str(data).unwrap());
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_kills_in_a_two_way_stream_of_messages_lose_and_repeat_nothing() {
+    let seed = std::env::var("WHATISUP_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
+    println!("seed {seed}: run again with WHATISUP_TEST_SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+
+    let simulator = Simulator::start().await;
+    let mut gateway = Gateway::start(&simulator).await;
+    simulator.exists(FRIEND).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+
+    let (halt, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let reading = tokio::spawn(keep_reading(gateway.client.clone(), seen.clone()));
+    let sending = tokio::spawn(keep_sending(gateway.client.clone(), instance.clone(), halt.clone()));
+    let writing = tokio::spawn(keep_writing(simulator.phones.clone(), halt.clone()));
+
+    for _ in 0..KILLS {
+        // Chance is the point here: this is no wait for anything.
+        tokio::time::sleep(Duration::from_millis(chance.random_range(1..LONGEST_LIFE_MS))).await;
+        gateway.kill();
+        gateway.start_again().await;
+    }
+    // However the dice fell, traffic must also have flowed after the last kill.
+    let before = seen.lock().unwrap().len();
+    eventually("traffic after the last kill", async || {
+        (seen.lock().unwrap().len() > before + 20).then_some(())
+    })
+    .await;
+    halt.store(true, Ordering::Relaxed);
+    let (accepted, written) = (sending.await.unwrap(), writing.await.unwrap());
+    println!("{} accepted, {} written", accepted.len(), written.len());
+    assert!(!accepted.is_empty() && !written.is_empty());
+
+    instance.becomes("connected").await;
+    instance.settles().await;
+    let events = eventually("everything on the stream", async || {
+        let events: Vec<Value> = seen.lock().unwrap().clone();
+        let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+        (count("message.received") >= written.len() && count("message.sent") >= accepted.len()).then_some(events)
+    })
+    .await;
+    reading.abort();
+
+    let inbox = simulator.texts(FRIEND).await;
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in &inbox {
+        *times.entry(text).or_default() += 1;
+    }
+    let lost: Vec<_> = accepted
+        .iter()
+        .filter(|(text, _)| !times.contains_key(text.as_str()))
+        .collect();
+    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+    let twins: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twins.is_empty(), "shown twice by the phone: {twins:?}");
+
+    let received: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "message.received")
+        .map(|event| event["body"]["text"].as_str().unwrap())
+        .collect();
+    let distinct: BTreeSet<&str> = received.iter().copied().collect();
+    let lost: Vec<_> = written
+        .iter()
+        .filter(|text| !distinct.contains(text.as_str()))
+        .collect();
+    assert!(lost.is_empty(), "written and lost: {lost:?}");
+    assert_eq!(received.len(), distinct.len(), "received twice");
+
+    let acked: Vec<&str> = events
+        .iter()
+        .filter(|event| event["event"] == "message.sent")
+        .map(|event| event["message_id"].as_str().unwrap())
+        .collect();
+    let distinct: BTreeSet<&str> = acked.iter().copied().collect();
+    assert_eq!(acked.len(), distinct.len(), "a state is published once");
+    assert!(accepted.iter().all(|(_, id)| distinct.contains(id.as_str())));
+
+    let ids: Vec<&str> = events.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
+    assert!(
+        ids.is_sorted_by(|one, two| one < two),
+        "no event twice, none out of order"
+    );
+}

@@ -1,0 +1,12 @@
+//! The real gateway against the real simulator, through the front door: what the product promises, as sentences.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod api;
+mod browser;
+mod cli;
+mod crash;
+mod harness;
+mod sandbox;
+mod sessions;
+mod stream;

@@ -1,0 +1,232 @@
+//! The simulator as a process of its own, and the phones in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Client;
+use super::process::{Log, Process};
+use super::wait::eventually;
+
+/// Where the simulator's program is: beside the gateway's, or where the environment says.
+fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("WHATSAPP_SIMULATOR_BIN") {
+        return path.into();
+    }
+    let beside = Path::new(env!("CARGO_BIN_EXE_whatisup-sandbox")).with_file_name("whatsapp-simulator");
+    assert!(
+        beside.exists(),
+        "the simulator is not built: run tests/run, or `cargo build --workspace --features sandbox`, \
+         or set WHATSAPP_SIMULATOR_BIN"
+    );
+    beside
+}
+
+/// Drives a simulator through its admin interface, wherever it runs.
+#[derive(Clone)]
+pub struct Phones {
+    client: Client,
+}
+
+/// A simulator in its own process.
+pub struct Simulator {
+    process: Process,
+    log: Log,
+    port: u16,
+    state: TempDir,
+    /// Its phones.
+    pub phones: Phones,
+}
+
+impl std::ops::Deref for Simulator {
+    type Target = Phones;
+
+    fn deref(&self) -> &Phones {
+        &self.phones
+    }
+}
+
+impl Simulator {
+    /// Starts one that keeps its state in a folder of its own.
+    pub async fn start() -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let log = Log::default();
+        let process = run(&log, 0, state.path());
+        let port = listening(&log, 0).await;
+        let phones = Phones::at(&format!("http://127.0.0.1:{port}"));
+        Self {
+            process,
+            log,
+            port,
+            state,
+            phones,
+        }
+    }
+
+    /// Where the gateway connects.
+    pub fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/ws/chat", self.port)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end and waits.
+    pub async fn stop(&mut self) {
+        self.process.terminate();
+        self.process.ended().await;
+    }
+
+    /// Starts it again at the same address with the same state.
+    pub async fn start_again(&mut self) {
+        let from = self.log.lines().len();
+        self.process = run(&self.log, self.port, self.state.path());
+        listening(&self.log, from).await;
+    }
+}
+
+fn run(log: &Log, port: u16, state: &Path) -> Process {
+    let mut command = Command::new(program());
+    command.args(["--port", &port.to_string(), "--state"]).arg(state);
+    Process::start("the simulator", &mut command, log.clone())
+}
+
+async fn listening(log: &Log, from: usize) -> u16 {
+    log.find("the simulator's address", from, super::gateway::port_in).await
+}
+
+/// A path with an encoded query.
+fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let url = reqwest::Url::parse_with_params("http://host/", parameters).unwrap();
+    format!("{path}?{}", url.query().unwrap())
+}
+
+impl Phones {
+    /// The phones of the simulator at a base address.
+    pub fn at(base: &str) -> Self {
+        Self {
+            client: Client::new(base),
+        }
+    }
+
+    /// A phone scans a code and so links the instance behind it.
+    pub async fn scan(&self, phone: &str, code: &str) -> Value {
+        let path = format!("/admin/mock-phone/scan-qr?phone={phone}");
+        self.client
+            .call("POST", &path)
+            .body("text/plain", code.to_owned())
+            .returns(200)
+            .await
+    }
+
+    /// A phone scans a code and no link comes of it.
+    pub async fn scan_in_vain(&self, phone: &str, code: &str) {
+        let path = format!("/admin/mock-phone/scan-qr?phone={phone}");
+        let call = self.client.call("POST", &path).body("text/plain", code.to_owned());
+        let reply = call.attempt().await.unwrap();
+        assert_ne!(reply.status, 200, "{}", reply.json);
+    }
+
+    /// A phone exists once it is named.
+    pub async fn exists(&self, phone: &str) {
+        self.inbox(phone).await;
+    }
+
+    /// A phone writes a text; answers its id.
+    pub async fn send(&self, from: &str, to: &str, text: &str) -> String {
+        let path = with_query("/admin/mock-phone/send", &[("from", from), ("to", to), ("text", text)]);
+        let sent = self.client.post_empty(&path).returns(200).await;
+        sent["id"].as_str().expect("a sent message has an id").to_owned()
+    }
+
+    /// A phone writes many texts, `prefix0`, `prefix1`…, in order; answers their ids.
+    pub async fn burst(&self, from: &str, to: &str, count: usize, prefix: &str) -> Vec<Value> {
+        let path = with_query(
+            "/admin/mock-phone/burst",
+            &[
+                ("from", from),
+                ("to", to),
+                ("count", &count.to_string()),
+                ("prefix", prefix),
+            ],
+        );
+        let sent = self.client.post_empty(&path).returns(200).await;
+        sent["ids"].as_array().unwrap().clone()
+    }
+
+    /// A phone goes offline: what is sent to it waits at the server.
+    pub async fn goes_offline(&self, phone: &str) {
+        let path = with_query("/admin/mock-phone/offline", &[("phone", phone)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// A phone comes back.
+    pub async fn comes_online(&self, phone: &str) {
+        let path = with_query("/admin/mock-phone/online", &[("phone", phone)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// What a phone decrypted.
+    pub async fn inbox(&self, phone: &str) -> Vec<Value> {
+        let path = format!("/admin/mock-phone/inbox?phone={phone}");
+        let inbox = self.client.get(&path).returns(200).await;
+        inbox.as_array().expect("an inbox is a list").clone()
+    }
+
+    /// The texts in a phone's inbox.
+    pub async fn texts(&self, phone: &str) -> Vec<String> {
+        let inbox = self.inbox(phone).await;
+        for message in &inbox {
+            assert!(
+                message.get("error").is_none_or(Value::is_null),
+                "the phone could not decrypt: {message}"
+            );
+        }
+        inbox
+            .iter()
+            .filter_map(|message| message["text"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// Waits for a text in a phone's inbox; answers the message.
+    pub async fn gets(&self, phone: &str, text: &str) -> Value {
+        eventually("the text in the phone's inbox", async || {
+            self.inbox(phone)
+                .await
+                .into_iter()
+                .find(|message| message["text"] == text)
+        })
+        .await
+    }
+
+    /// A phone reads a message.
+    pub async fn read(&self, phone: &str, id: &str) {
+        let path = format!("/admin/mock-phone/read?phone={phone}&id={id}");
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// A phone removes a linked device.
+    pub async fn unlink(&self, phone: &str, device: u64) {
+        let path = format!("/admin/mock-phone/unlink?phone={phone}&device={device}");
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// What the simulator counted.
+    pub async fn stats(&self) -> Value {
+        self.client.get("/admin/stats").returns(200).await
+    }
+
+    /// How many sockets were opened since the simulator started.
+    pub async fn sockets_opened(&self) -> u64 {
+        self.stats().await["socketsOpened"].as_u64().unwrap()
+    }
+
+    /// Something goes wrong from now on.
+    pub async fn fault(&self, fault: &Value) {
+        self.client.post("/admin/fault", fault).reply(200).await;
+    }
+}

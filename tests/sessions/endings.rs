@@ -1,0 +1,72 @@
+//! Endings that no retry can mend.
+
+use serde_json::json;
+
+use crate::harness::{Gateway, OWNER, Simulator};
+
+/// Long enough for every backoff to have run out several times.
+const LONG: u64 = 6 * 3600;
+
+#[tokio::test]
+async fn an_unlinked_session_fails_with_the_reason_and_is_not_tried_again() {
+    let simulator = Simulator::start().await;
+    let mut gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    let mut events = gateway.events().await;
+
+    let stats = simulator.stats().await;
+    let device = stats["loggedIn"][0]["device"].as_u64().unwrap();
+    simulator.unlink(OWNER, device).await;
+
+    let ended = events.next("instance.disconnected").await;
+    assert_eq!(
+        (&ended["reason"], &ended["will_retry"]),
+        (&json!("logout"), &json!(false))
+    );
+    let failed = instance.becomes("failed").await;
+    assert_eq!(failed["status_reason"]["code"], "logout");
+    assert!(failed["status_reason"].get("next_attempt_at").is_none());
+
+    let sockets = simulator.sockets_opened().await;
+    gateway.advance(LONG).await;
+    gateway.stop().await;
+    gateway.start_again().await;
+    gateway.advance(LONG).await;
+    assert_eq!(instance.get().await["status"], "failed");
+    assert_eq!(simulator.sockets_opened().await, sockets, "nobody tried again");
+
+    // A person can link it anew.
+    let code = instance.qr().await;
+    simulator.scan(OWNER, &code).await;
+    instance.becomes("connected").await;
+}
+
+#[tokio::test]
+async fn a_session_that_was_opened_elsewhere_does_not_fight_for_it() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    simulator.fault(&json!({"kind": "stream-error", "code": 401})).await;
+    let failed = instance.becomes("failed").await;
+    assert!(failed["status_reason"]["code"].is_string());
+    let sockets = simulator.sockets_opened().await;
+    gateway.advance(LONG).await;
+    assert_eq!(instance.get().await["status"], "failed");
+    assert_eq!(simulator.sockets_opened().await, sockets);
+}
+
+#[tokio::test]
+async fn a_login_refused_for_good_fails_with_its_reason() {
+    for (reason, code) in [(401, "logout"), (405, "outdated"), (403, "banned")] {
+        let simulator = Simulator::start().await;
+        let gateway = Gateway::start(&simulator).await;
+        let instance = gateway.link(&simulator, OWNER).await;
+        simulator.fault(&json!({"kind": "failure", "reason": reason})).await;
+        simulator.fault(&json!({"kind": "drop-socket"})).await;
+        let failed = instance.becomes("failed").await;
+        assert_eq!(failed["status_reason"]["code"], code, "{reason}: {failed}");
+        let sockets = simulator.sockets_opened().await;
+        gateway.advance(LONG).await;
+        assert_eq!(simulator.sockets_opened().await, sockets, "{reason}");
+    }
+}
