@@ -1,6 +1,6 @@
 //! The register of accounts: phone numbers, their hidden ids (LIDs), their phones and linked companions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -113,6 +113,8 @@ pub(crate) struct Account {
     pub(crate) next_key_index: u32,
     /// When the list of companions last changed.
     pub(crate) devices_changed_at: u64,
+    /// Accounts whose companions asked for this one's devices and are told when they change.
+    pub(crate) watchers: BTreeSet<String>,
     /// Device 0.
     pub(crate) phone: Phone,
     /// Devices 1 and up.
@@ -126,6 +128,7 @@ struct AccountRecord {
     next_device: u16,
     next_key_index: u32,
     devices_changed_at: u64,
+    watchers: BTreeSet<String>,
     phone: PhoneRecord,
 }
 
@@ -170,6 +173,7 @@ impl Account {
             next_device: self.next_device,
             next_key_index: self.next_key_index,
             devices_changed_at: self.devices_changed_at,
+            watchers: self.watchers.clone(),
             phone: self.phone.to_record(),
         };
         journal.put(key::account(&self.number), serde_json::to_vec(&record)?);
@@ -326,6 +330,7 @@ impl Accounts {
                 next_device: 1,
                 next_key_index: 1,
                 devices_changed_at: unix_seconds(),
+                watchers: BTreeSet::new(),
                 phone: Phone::generate(number, answering)?,
                 companions: BTreeMap::new(),
             };
@@ -364,6 +369,7 @@ impl Accounts {
                     next_device: record.next_device,
                     next_key_index: record.next_key_index,
                     devices_changed_at: record.devices_changed_at,
+                    watchers: record.watchers,
                     phone: Phone::from_record(record.phone)?,
                     companions: BTreeMap::new(),
                 });

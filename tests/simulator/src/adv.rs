@@ -158,7 +158,7 @@ fn sign(pair: &KeyPair, parts: &[&[u8]]) -> Result<Vec<u8>> {
         .map_err(|error| anyhow!("signing failed: {error}"))
 }
 
-/// Verifies an XEdDSA signature with a raw 32-byte public key.
+/// Verifies an `XEdDSA` signature with a raw 32-byte public key.
 pub(crate) fn check(public: &[u8], parts: &[&[u8]], signature: &[u8]) -> Result<bool> {
     let public = PublicKey::from_djb_public_key_bytes(public).map_err(|error| anyhow!("bad public key: {error}"))?;
     Ok(public.verify_signature_for_multipart_message(parts, signature))

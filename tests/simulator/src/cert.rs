@@ -1,6 +1,6 @@
 //! The server's certificates: a root signs an intermediate, the intermediate signs the key of the handshake.
 //!
-//! Shape as on the real servers: `CertChain{intermediate, leaf}`, details with validity dates, XEdDSA signatures.
+//! Shape as on the real servers: `CertChain{intermediate, leaf}`, details with validity dates, `XEdDSA` signatures.
 //! The dates matter: without them clients never dare the shorter IK handshake.
 
 use anyhow::{Context, Result, anyhow};

@@ -30,6 +30,7 @@ mod admin;
 mod adv;
 mod cert;
 mod clock;
+mod device_list;
 mod fault;
 mod hexadecimal;
 mod iq;

@@ -23,11 +23,11 @@ const BACKLOG_PATIENCE: Duration = Duration::from_secs(3);
 /// Stanzas fetched from the queue at once.
 const BATCH: usize = 64;
 /// Silence after which the client is asked whether it lives …
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// … and how long it may think about it.
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 /// Clients show their own errors after this; no fault waits longer.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
 /// An open socket of a logged-in companion.
 pub(crate) struct Link {

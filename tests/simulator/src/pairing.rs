@@ -12,6 +12,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::account::{Companion, CompanionRecord, DeviceAddress};
 use crate::adv;
 use crate::clock::unix_seconds;
+use crate::device_list::Change;
 use crate::fault::Kind;
 use crate::queue::Queue;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
@@ -21,7 +22,7 @@ use crate::world::{Hub, Wake, World};
 /// QR codes per socket.
 const REFS: usize = 6;
 /// How long the first code lives.
-const FIRST_REF: Duration = Duration::from_secs(60);
+const FIRST_REF: Duration = Duration::from_mins(1);
 /// How long each further code lives.
 const NEXT_REF: Duration = Duration::from_secs(20);
 
@@ -128,7 +129,7 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
         tokio::select! {
             node = wire.recv() => {
                 let Some(node) = node? else { return Ok(()) };
-                match hub.act(|world| world.pairing_stanza(socket, &node))? {
+                match hub.act(|world| Ok(world.pairing_stanza(socket, &node)))? {
                     Next::Continue => {}
                     Next::Answer(answer) => wire.send(&answer).await?,
                     Next::Linked => return wire.send(&stream_error(515)).await,
@@ -163,14 +164,14 @@ pub(crate) fn server_set(id: &str, child: Node) -> Node {
 
 impl World {
     /// Handles a stanza of a socket that is not logged in.
-    fn pairing_stanza(&mut self, socket: u64, node: &Node) -> Result<Next> {
+    fn pairing_stanza(&mut self, socket: u64, node: &Node) -> Next {
         self.count_received(node);
         if node.tag != "iq" {
-            return Ok(Next::Continue);
+            return Next::Continue;
         }
         let id = node.text("id").unwrap_or_default();
         match node.text("type").as_deref() {
-            Some("get" | "set") => Ok(Next::Answer(crate::stanza::result(&id, []))),
+            Some("get" | "set") => Next::Answer(crate::stanza::result(&id, [])),
             Some("error") => {
                 let granted = self.take_granted(socket, &id);
                 if let Some(granted) = granted {
@@ -184,11 +185,11 @@ impl World {
                         .send(Err(format!("the client refused the link: {text}")));
                 }
                 // A client that refuses must not get an answer.
-                Ok(Next::Continue)
+                Next::Continue
             }
             _ => {
                 let Some(answer) = node.child("pair-device-sign") else {
-                    return Ok(Next::Continue);
+                    return Next::Continue;
                 };
                 self.finish_link(socket, &id, answer)
             }
@@ -200,9 +201,9 @@ impl World {
         pairing.granted.take_if(|granted| granted.iq == iq)
     }
 
-    fn finish_link(&mut self, socket: u64, iq: &str, answer: &Node) -> Result<Next> {
+    fn finish_link(&mut self, socket: u64, iq: &str, answer: &Node) -> Next {
         let Some(granted) = self.take_granted(socket, iq) else {
-            return Ok(Next::Refused);
+            return Next::Refused;
         };
         let address = DeviceAddress::new(&granted.number, granted.device);
         match self.link(socket, &granted, answer) {
@@ -210,7 +211,7 @@ impl World {
                 self.stats.links += 1;
                 tracing::info!(device = %address, "a companion was linked");
                 let _ = granted.outcome.send(Ok(address));
-                Ok(Next::Linked)
+                Next::Linked
             }
             Err(error) => {
                 self.stats.links_refused += 1;
@@ -218,7 +219,7 @@ impl World {
                 let _ = granted
                     .outcome
                     .send(Err(format!("the client's answer to the link is wrong: {error:#}")));
-                Ok(Next::Refused)
+                Next::Refused
             }
         }
     }
@@ -255,7 +256,14 @@ impl World {
         account.companions.insert(granted.device, companion);
         account.devices_changed_at = unix_seconds();
         account.save(&mut self.journal)?;
-        account.save_companion(granted.device, &mut self.journal)
+        account.save_companion(granted.device, &mut self.journal)?;
+        let address = DeviceAddress::new(&granted.number, granted.device);
+        self.announce(
+            &address,
+            Change::Added {
+                key_index: granted.key_index,
+            },
+        )
     }
 
     /// The stanza that hands a grant to the companion.

@@ -68,15 +68,18 @@ impl Queue {
         self.entries.iter().map(|entry| entry.sequence)
     }
 
-    /// Removes the oldest stanza that an `<ack>` names: class, id, and for receipts the same type.
+    /// Removes the oldest stanza that an `<ack>` names by class, id and, for receipts, type.
     ///
-    /// Only what was sent (`up_to`) can be acknowledged.
+    /// One id can have several receipts (delivered, read, an own copy), so a receipt of the same type goes first; a
+    /// client that leaves the type out still gets rid of it. Only what was sent (`up_to`) can be acknowledged.
     pub(crate) fn acknowledge(&mut self, class: &str, id: &str, kind: Option<&str>, up_to: u64) -> Option<u64> {
-        self.remove(up_to, |node| {
-            node.tag == class
-                && node.text("id").as_deref() == Some(id)
-                && (class != "receipt" || kind.is_none_or(|kind| node.text("type").as_deref() == Some(kind)))
-        })
+        let named = |node: &Node| node.tag == class && node.text("id").as_deref() == Some(id);
+        if class == "receipt"
+            && let Some(sequence) = self.remove(up_to, |node| named(node) && node.text("type").as_deref() == kind)
+        {
+            return Some(sequence);
+        }
+        self.remove(up_to, |node| named(node) && (class != "receipt" || kind.is_none()))
     }
 
     /// Removes the oldest message with an id, for which a `<receipt>` is the acknowledgement.
@@ -127,7 +130,22 @@ mod tests {
         queue.push(stanza("receipt", "A"));
         queue.push(NodeBuilder::new("receipt").attr("id", "A").attr("type", "read").build());
         assert_eq!(queue.acknowledge("receipt", "A", Some("read"), 2), Some(2));
+        assert_eq!(queue.acknowledge("receipt", "A", Some("played"), 2), None);
         assert_eq!(waiting(&queue), [1]);
+    }
+
+    #[test]
+    fn an_ack_without_type_prefers_the_receipt_without_type() {
+        let mut queue = Queue::default();
+        queue.push(
+            NodeBuilder::new("receipt")
+                .attr("id", "A")
+                .attr("type", "sender")
+                .build(),
+        );
+        queue.push(stanza("receipt", "A"));
+        assert_eq!(queue.acknowledge("receipt", "A", None, 2), Some(2));
+        assert_eq!(queue.acknowledge("receipt", "A", None, 2), Some(1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The TCP port: WebSockets under `/ws/chat`, the admin interface under `/admin`.
+//! The TCP port: `WebSocket`s under `/ws/chat`, the admin interface under `/admin`.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};

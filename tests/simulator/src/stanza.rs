@@ -1,7 +1,7 @@
 //! Reading and building stanzas: attributes, children, contents.
 
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
-use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
+use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent, NodeValue};
 
 /// The server's own address.
 pub(crate) const SERVER: &str = "s.whatsapp.net";
@@ -28,7 +28,7 @@ impl Stanza for Node {
     }
 
     fn jid(&self, name: &str) -> Option<Jid> {
-        self.attrs.get(name).and_then(|value| value.to_jid())
+        self.attrs.get(name).and_then(NodeValue::to_jid)
     }
 
     fn child(&self, tag: &str) -> Option<&Node> {
@@ -37,7 +37,7 @@ impl Stanza for Node {
 
     fn content(&self) -> Option<Vec<u8>> {
         match &self.content {
-            Some(NodeContent::Bytes(bytes)) => Some(bytes.to_vec()),
+            Some(NodeContent::Bytes(bytes)) => Some(bytes.clone()),
             Some(NodeContent::String(text)) => Some(text.as_bytes().to_vec()),
             _ => None,
         }

@@ -22,6 +22,11 @@ const BATCH_HEADER: usize = 8;
 /// Growth that is worth a rewrite while running.
 const REWRITE_AFTER: u64 = 64 * 1024 * 1024;
 
+/// The state folder cannot be written any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulator's state folder could not be written; make room and restart the simulator")]
+pub(crate) struct Unwritable;
+
 /// All records by key.
 pub(crate) type Records = BTreeMap<String, Vec<u8>>;
 
@@ -104,7 +109,7 @@ impl Journal {
     pub(crate) fn commit(&mut self) -> Result<()> {
         let Some(disk) = &mut self.disk else { return Ok(()) };
         if disk.broken {
-            bail!("the simulator's state folder could not be written; restart the simulator");
+            return Err(Unwritable.into());
         }
         if self.pending.is_empty() {
             return Ok(());
@@ -112,7 +117,8 @@ impl Journal {
         let batch = encode(&std::mem::take(&mut self.pending))?;
         if let Err(error) = disk.file.write_all(&batch) {
             disk.broken = true;
-            return Err(error).context("cannot write the simulator's journal");
+            tracing::error!(%error, "cannot write the simulator's journal");
+            return Err(Unwritable.into());
         }
         disk.length += batch.len() as u64;
         if disk.length > disk.rewritten_length.saturating_mul(2).max(REWRITE_AFTER) {

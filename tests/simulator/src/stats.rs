@@ -8,7 +8,7 @@ use serde::Serialize;
 #[derive(Debug, Default, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Stats {
-    /// TCP connections that became WebSockets.
+    /// TCP connections that became `WebSocket`s.
     pub(crate) sockets_opened: u64,
     /// Sockets open now, whether they pair, are logged in or neither yet.
     pub(crate) sockets_open: u64,

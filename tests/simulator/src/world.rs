@@ -9,14 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 use tokio::sync::{Notify, watch};
 use whatsapp_rust::wacore_binary::Node;
+use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
 use crate::account::{Accounts, DeviceAddress, key, stored_stanza};
 use crate::cert::ServerKeys;
+use crate::clock::unix_seconds;
 use crate::fault::Faults;
+use crate::iq::encrypt::Bundle;
 use crate::login::Link;
 use crate::pairing::Pairing;
+use crate::stanza::{SERVER, fresh_id};
 use crate::state::{Journal, Records};
 use crate::stats::Stats;
+
+/// With this many one-time prekeys left a companion is told to upload more.
+const LOW_PREKEYS: usize = 5;
 
 /// Handle to the world, shared by all sockets and the admin interface.
 #[derive(Clone)]
@@ -144,6 +151,30 @@ impl World {
         Ok(())
     }
 
+    /// A bundle to open a session with a device; a companion that runs low on one-time prekeys is told once.
+    pub(crate) fn take_bundle(&mut self, address: &DeviceAddress) -> Result<Option<Bundle>> {
+        let Some(account) = self.accounts.get_mut(&address.number) else {
+            return Ok(None);
+        };
+        let bundle = account.take_bundle(address.device, &mut self.journal)?;
+        let left = account
+            .companions
+            .get(&address.device)
+            .map(|companion| companion.prekeys.len());
+        if bundle.is_some() && left == Some(LOW_PREKEYS) {
+            let count = NodeBuilder::new("count").attr("value", LOW_PREKEYS).build();
+            let notification = NodeBuilder::new("notification")
+                .attr("from", SERVER)
+                .attr("type", "encrypt")
+                .attr("id", fresh_id())
+                .attr("t", unix_seconds())
+                .children([count])
+                .build();
+            self.deliver(address, notification)?;
+        }
+        Ok(bundle)
+    }
+
     /// Lets a phone look at its queue at the end of this transaction.
     pub(crate) fn phone_is_ready(&mut self, number: &str) {
         self.ready_phones.insert(number.to_owned());
@@ -152,13 +183,7 @@ impl World {
     /// Lets online phones work off what waits for them; what they send may make others ready.
     fn pump_phones(&mut self) {
         while let Some(number) = self.ready_phones.pop_first() {
-            loop {
-                let Some(account) = self.accounts.get_mut(&number) else {
-                    break;
-                };
-                if !account.phone.online {
-                    break;
-                }
+            while let Some(account) = self.accounts.get_mut(&number).filter(|account| account.phone.online) {
                 let Some(entry) = account.phone.queue.pop() else { break };
                 self.journal.delete(key::queued(&number, 0, entry.sequence));
                 if let Err(error) = self.phone_receives(&number, &entry.node) {

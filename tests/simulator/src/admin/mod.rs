@@ -7,6 +7,7 @@ use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::state::Unwritable;
 use crate::world::Hub;
 
 mod faults;
@@ -179,9 +180,12 @@ impl Refusal {
     }
 }
 
-/// What the world refuses is a conflict with its present state.
+/// What the world refuses is a conflict with its present state, unless the state folder is at fault.
 impl From<anyhow::Error> for Refusal {
     fn from(error: anyhow::Error) -> Self {
+        if error.is::<Unwritable>() {
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string());
+        }
         Self::new(StatusCode::CONFLICT, format!("{error:#}"))
     }
 }

@@ -36,6 +36,11 @@ fn phone(world: &World, account: &Account) -> Value {
                 "platform": companion.record.platform,
                 "connected": world.links.contains_key(&DeviceAddress::new(&account.number, *device)),
                 "waiting": companion.queue.count(None),
+                "waitingByTag": {
+                    "message": companion.queue.count(Some("message")),
+                    "receipt": companion.queue.count(Some("receipt")),
+                    "notification": companion.queue.count(Some("notification")),
+                },
                 "prekeys": companion.prekeys.len(),
             })
         })

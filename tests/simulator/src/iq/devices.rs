@@ -6,6 +6,7 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
 use super::Answer;
 use crate::account::DeviceAddress;
+use crate::device_list::Change;
 use crate::stanza::Stanza as _;
 use crate::world::World;
 
@@ -22,6 +23,7 @@ impl World {
         account.remove_companion(from.device, &mut self.journal)?;
         account.phone.signal.forget_session(from);
         account.phone.save_session(&from.number, from, &mut self.journal)?;
+        self.announce(from, Change::Removed)?;
         // The answer is written first: the socket looks at its end only after it.
         self.end_socket(from, vec![removed()]);
         tracing::info!(device = %from, "a companion logged out");
@@ -38,6 +40,7 @@ impl World {
         account
             .phone
             .save_session(&companion.number, companion, &mut self.journal)?;
+        self.announce(companion, Change::Removed)?;
         self.end_socket(companion, vec![removed()]);
         tracing::info!(device = %companion, "a companion was removed by its phone");
         Ok(true)

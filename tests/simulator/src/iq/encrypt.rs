@@ -149,28 +149,22 @@ impl World {
         for user in wanted.get_children_by_tag("user") {
             let Some(jid) = user.jid("jid") else { continue };
             let address = self.accounts.resolve(&jid);
-            let account = address
-                .as_ref()
-                .and_then(|address| self.accounts.get_mut(&address.number));
-            let bundle = match (&address, account) {
-                (Some(address), Some(account)) => account.take_bundle(address.device, &mut self.journal)?,
-                _ => None,
+            let bundle = match &address {
+                Some(address) => self.take_bundle(address)?,
+                None => None,
             };
-            users.push(match (bundle, address) {
-                (Some(mut bundle), Some(address)) => {
-                    if address.device == 0 && self.strike(Kind::Skey, Some(&address.number)).is_some() {
-                        bundle.signed_signature[0] ^= 1;
-                    }
-                    bundle.to_node(jid)
-                }
-                _ => {
-                    let error = NodeBuilder::new("error")
-                        .attr("code", 404)
-                        .attr("text", "item-not-found")
-                        .build();
-                    NodeBuilder::new("user").attr("jid", jid).children([error]).build()
-                }
-            });
+            let (Some(mut bundle), Some(address)) = (bundle, address) else {
+                let error = NodeBuilder::new("error")
+                    .attr("code", 404)
+                    .attr("text", "item-not-found")
+                    .build();
+                users.push(NodeBuilder::new("user").attr("jid", jid).children([error]).build());
+                continue;
+            };
+            if address.device == 0 && self.strike(Kind::Skey, Some(&address.number)).is_some() {
+                bundle.signed_signature[0] ^= 1;
+            }
+            users.push(bundle.to_node(jid));
         }
         Ok(Answer::Result(vec![NodeBuilder::new("list").children(users).build()]))
     }

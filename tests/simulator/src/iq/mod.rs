@@ -34,7 +34,7 @@ impl World {
         let namespace = node.text("xmlns").unwrap_or_default();
         let answer = match namespace.as_str() {
             "encrypt" => self.encrypt_iq(from, node)?,
-            "usync" => self.usync_iq(node)?,
+            "usync" => self.usync_iq(from, node)?,
             "passive" => self.passive_iq(from, node),
             "md" => self.devices_iq(from, node)?,
             "w:sync:app:state" => app_state::answer(node),

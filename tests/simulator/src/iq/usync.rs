@@ -6,12 +6,12 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use whatsapp_rust::wacore_binary::{Jid, Node};
 
 use super::Answer;
-use crate::account::{Account, Form};
+use crate::account::{Account, DeviceAddress, Form};
 use crate::stanza::Stanza as _;
 use crate::world::World;
 
 impl World {
-    pub(crate) fn usync_iq(&mut self, node: &Node) -> Result<Answer> {
+    pub(crate) fn usync_iq(&mut self, from: &DeviceAddress, node: &Node) -> Result<Answer> {
         let Some(usync) = node.child("usync") else {
             return Ok(self.unknown("usync", node));
         };
@@ -28,6 +28,11 @@ impl World {
         {
             let Some(jid) = asked_for(user) else { continue };
             let address = self.accounts.resolve(&jid);
+            if wants("devices")
+                && let Some(address) = &address
+            {
+                self.watch(&address.number, &from.number)?;
+            }
             let account = address.and_then(|address| self.accounts.get(&address.number));
             let mut children = Vec::new();
             if wants("contact") {

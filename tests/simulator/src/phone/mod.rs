@@ -158,7 +158,7 @@ impl Phone {
             }
             ["session", number, device] => {
                 self.signal
-                    .restore_session(DeviceAddress::new(number, device.parse()?), value)?;
+                    .restore_session(&DeviceAddress::new(number, device.parse()?), value)?;
             }
             ["inbox", _] => {
                 let entry: InboxEntry = serde_json::from_slice(value)?;

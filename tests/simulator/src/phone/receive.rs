@@ -265,11 +265,11 @@ impl World {
         let from = node.jid("from").context("no sender")?;
         let asker = self.accounts.resolve(&from).context("the asker is not on WhatsApp")?;
         let id = node.text("id").context("no id")?;
-        let asked = node
+        let round = node
             .child("retry")
             .and_then(|retry| retry.text("count"))
             .and_then(|count| count.parse().ok());
-        if asked.unwrap_or(1) > MOST_RETRIES {
+        if round.unwrap_or(1) > MOST_RETRIES {
             return Ok(());
         }
         let account = self.accounts.get_mut(number).context("no such phone")?;
@@ -289,7 +289,7 @@ impl World {
         let Some(mut enc) = self.phone_seals(number, &asker, &message)? else {
             return Ok(());
         };
-        enc.attrs.insert("count", asked.unwrap_or(1).to_string());
+        enc.attrs.insert("count", round.unwrap_or(1).to_string());
         let sender = self.accounts.get(number).context("no such phone")?;
         let mut stanza = phone_stanza(sender, Form::of(&from), &id).attr("type", "text");
         if let Some(recipient) = recipient.filter(|_| asker.number == number) {

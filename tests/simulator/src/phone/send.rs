@@ -82,10 +82,7 @@ impl World {
             .signal
             .has_session(target);
         if !known {
-            let Some(account) = self.accounts.get_mut(&target.number) else {
-                return Ok(None);
-            };
-            let Some(bundle) = account.take_bundle(target.device, &mut self.journal)? else {
+            let Some(bundle) = self.take_bundle(target)? else {
                 return Ok(None);
             };
             let bundle = bundle.to_signal(target.device)?;

@@ -123,11 +123,11 @@ impl Signal {
     }
 
     /// Puts a stored session back.
-    pub(crate) fn restore_session(&mut self, address: DeviceAddress, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn restore_session(&mut self, address: &DeviceAddress, bytes: &[u8]) -> Result<()> {
         let record = SessionRecord::deserialize(bytes).map_err(|error| anyhow!("stored session: {error}"))?;
         self.sessions
             .0
-            .insert(protocol_address(&address).as_str().to_owned(), record);
+            .insert(protocol_address(address).as_str().to_owned(), record);
         Ok(())
     }
 
