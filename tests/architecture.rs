@@ -12,7 +12,8 @@ use std::process::Command;
 const LAYERS: &[&[&str]] = &[
     &["sys"],
     &["domain"],
-    &["config", "telemetry"],
+    &["telemetry"],
+    &["config"],
     &["store"],
     &["bus"],
     &["engine", "webhooks"],

@@ -98,12 +98,12 @@ async fn keep_reading(client: Client, seen: Arc<Mutex<Vec<Value>>>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_kills_in_a_two_way_stream_of_messages_lose_and_repeat_nothing() {
-    let seed = std::env::var("WHATISUP_TEST_SEED")
+    let number = std::env::var("WHATISUP_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(rand::random::<u64>);
-    println!("seed {seed}: run again with WHATISUP_TEST_SEED={seed}");
-    let mut chance = StdRng::seed_from_u64(seed);
+    println!("run the same again with WHATISUP_TEST_SEED={number}");
+    let mut chance = StdRng::seed_from_u64(number);
 
     let simulator = Simulator::start().await;
     let mut gateway = Gateway::start(&simulator).await;
