@@ -120,7 +120,7 @@ impl Setup {
 /// Waits for the line that names the address.
 async fn ready(log: &Log, from: usize) -> u16 {
     log.find("the gateway's address in its log", from, |line| {
-        line.contains("listening").then(|| port_in(line)).flatten()
+        line.contains("listening on http").then(|| port_in(line)).flatten()
     })
     .await
 }
