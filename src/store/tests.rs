@@ -1,0 +1,3 @@
+//! The store as its callers see it: group commit, reruns, order, crashes, full disks.
+
+mod callers;
