@@ -126,6 +126,9 @@ impl World {
             if let Some(recipient) = node.jid("recipient") {
                 stanza = stanza.attr("recipient", recipient);
             }
+            if let Some(category) = node.text("category") {
+                stanza = stanza.attr("category", category);
+            }
             let stanza = stanza.apply_content(node.content.clone()).build();
             // A delivery goes back to the device that sent; that somebody has read concerns all of the account.
             if matches!(kind.as_deref(), Some("read" | "played")) {

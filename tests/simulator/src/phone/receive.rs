@@ -295,6 +295,11 @@ impl World {
         if let Some(recipient) = recipient.filter(|_| asker.number == number) {
             stanza = stanza.attr("recipient", recipient);
         }
+        if asker.number == number
+            && let Some(category) = node.text("category")
+        {
+            stanza = stanza.attr("category", category);
+        }
         self.stats.retries_answered += 1;
         self.deliver(&asker, stanza.children([enc]).build())
     }

@@ -1,0 +1,22 @@
+//! The simulator seen from the wire, by a client that shares no code with the gateway.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod admin;
+mod client;
+mod linking;
+mod queues;
+mod xeddsa;
+
+use std::net::SocketAddr;
+
+use whatsapp_simulator::{Options, Simulator};
+
+const NUMBER: &str = "5511999990001";
+const OTHER: &str = "5511999990002";
+
+async fn simulator() -> (Simulator, SocketAddr) {
+    let simulator = Simulator::start(Options::default()).await.unwrap();
+    let addr = simulator.addr();
+    (simulator, addr)
+}
