@@ -205,6 +205,10 @@ enum Phase {
 impl Phase {
     fn resume(store: &Store, after: EventId) -> Result<Self, ReadError> {
         let head = store.head();
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is bound to one lifetime, the closure is not"
+        )]
         let oldest = store.read(|view| view.oldest_event())?;
         // An id from the future is one of another journal: the state was reset or restored since.
         let foreign = head < Some(after);

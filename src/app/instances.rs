@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::keys::name_problem;
-use super::{App, Page};
+use super::{App, Page, customer};
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
 use crate::domain::error::{Code, Error, FieldProblem};
@@ -334,7 +334,7 @@ pub(super) fn existing(row: Option<Instance>) -> Result<Instance, Error> {
 }
 
 fn shown(app: &App, instance: Instance) -> Result<Shown, Error> {
-    Ok(Shown::of(instance, app.store.read(|view| view.customer())?))
+    Ok(Shown::of(instance, customer(&app.store)?))
 }
 
 fn unknown() -> Error {

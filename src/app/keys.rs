@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::Page;
 use super::events::Streams;
 use super::instances;
+use super::{Page, customer};
 use crate::domain::Timestamp;
 use crate::domain::access::{ApiKey, Caller, Scope};
 use crate::domain::error::{Code, Error, FieldProblem};
@@ -237,9 +237,8 @@ impl Keyring {
             })
             .await?;
         tracing::info!(key.id = %key.id, "API key created");
-        let customer = self.store.read(|view| view.customer())?;
         Ok(Created {
-            key: Shown::of(key, customer),
+            key: Shown::of(key, customer(&self.store)?),
             secret,
         })
     }

@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::bus::Bus;
 use crate::domain::error::{Code, Error};
+use crate::domain::id::CustomerId;
 use crate::engine::Engine;
 use crate::store::{ReadError, Store, WriteError};
 
@@ -90,6 +91,15 @@ impl<T> Page<T> {
             next_cursor,
         }
     }
+}
+
+/// The owner of this installation.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method is bound to one lifetime, the closure is not"
+)]
+fn customer(store: &Store) -> Result<CustomerId, ReadError> {
+    store.read(|view| view.customer())
 }
 
 impl From<ReadError> for Error {

@@ -309,7 +309,7 @@ mod tests {
                 |text| if text == "b" { Ok(()) } else { Err("must be b".into()) },
             );
             fields.object("inner", |inner| inner.text("deep", 3));
-            fields.required("missing", |fields, name| fields.flag(name));
+            fields.required("missing", Fields::flag);
             name
         });
         assert_eq!(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderName, Method, header};
 
-use super::{Access, Answer, Code, Parameter, Route};
+use super::{Access, Answer, Code, Parameter, Route, now};
 use crate::app::App;
 use crate::app::events::{self, Ended, Reader, Wanted};
 use crate::app::instances::parse_id;
@@ -55,12 +55,12 @@ pub const SUBSCRIBE: Route = Route {
     body: None,
     answer: Answer::Other("text/event-stream"),
     errors: &[Code::InstanceNotFound, Code::InstanceAccessDenied, Code::TooManyStreams],
-    handler: |app, call| Box::pin(subscribe(app, call)),
+    handler: |app, call| now(subscribe(&app, &call)),
 };
 
-async fn subscribe(app: App, call: Call) -> Result<Reply, Error> {
-    let wanted = wanted(&call)?;
-    let reader = events::subscribe(&app, &call.caller, wanted)?;
+fn subscribe(app: &App, call: &Call) -> Result<Reply, Error> {
+    let wanted = wanted(call)?;
+    let reader = events::subscribe(app, &call.caller, wanted)?;
     Ok(Reply::stream("text/event-stream", pieces(reader))
         .with(header::CACHE_CONTROL, "no-store")
         .with(HeaderName::from_static("x-accel-buffering"), "no"))

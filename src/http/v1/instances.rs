@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Access, Answer, Code, PAGING, Parameter, Route, schema};
+use super::{Access, Answer, Code, PAGING, Parameter, Route, now, schema};
 use crate::app::instances::{self, Patch, Shown, StatusReport, parse_id};
 use crate::app::keys::NAME_CHARACTERS;
 use crate::app::{App, Page};
@@ -51,7 +51,7 @@ pub const LIST: Route = Route {
     body: None,
     answer: Answer::Ok(schema::<Page<Shown>>),
     errors: &[],
-    handler: |app, call| Box::pin(list(app, call)),
+    handler: |app, call| now(list(&app, &call)),
 };
 
 /// A new instance.
@@ -76,7 +76,7 @@ pub const GET: Route = Route {
     summary: "One instance",
     access: Access::Scope(Scope::InstancesRead),
     errors: READING,
-    handler: |app, call| Box::pin(get(app, call)),
+    handler: |app, call| now(get(&app, &call)),
     ..ON_ONE
 };
 
@@ -171,7 +171,7 @@ pub const STATUS: Route = Route {
     access: Access::Scope(Scope::InstancesRead),
     answer: Answer::Ok(schema::<StatusReport>),
     errors: READING,
-    handler: |app, call| Box::pin(status(app, call)),
+    handler: |app, call| now(status(&app, &call)),
     ..ON_ONE
 };
 
@@ -215,9 +215,9 @@ fn id(call: &Call) -> Result<InstanceId, Error> {
     parse_id(call.parameter(0))
 }
 
-async fn list(app: App, call: Call) -> Result<Reply, Error> {
+fn list(app: &App, call: &Call) -> Result<Reply, Error> {
     let (before, limit) = call.page(InstanceId::parse)?;
-    Ok(Reply::ok(&instances::list(&app, &call.caller, before, limit)?))
+    Ok(Reply::ok(&instances::list(app, &call.caller, before, limit)?))
 }
 
 async fn create(app: App, call: Call) -> Result<Reply, Error> {
@@ -230,8 +230,8 @@ async fn create(app: App, call: Call) -> Result<Reply, Error> {
     Ok(Reply::created(&format!("/v1/instances/{}", instance.id), &instance))
 }
 
-async fn get(app: App, call: Call) -> Result<Reply, Error> {
-    Ok(Reply::ok(&instances::get(&app, &call.caller, id(&call)?)?))
+fn get(app: &App, call: &Call) -> Result<Reply, Error> {
+    Ok(Reply::ok(&instances::get(app, &call.caller, id(call)?)?))
 }
 
 async fn update(app: App, call: Call) -> Result<Reply, Error> {
@@ -306,6 +306,6 @@ async fn restart(app: App, call: Call) -> Result<Reply, Error> {
     Ok(Reply::ok(&instances::restart(&app, &call.caller, id(&call)?).await?))
 }
 
-async fn status(app: App, call: Call) -> Result<Reply, Error> {
-    Ok(Reply::ok(&instances::status(&app, &call.caller, id(&call)?)?))
+fn status(app: &App, call: &Call) -> Result<Reply, Error> {
+    Ok(Reply::ok(&instances::status(app, &call.caller, id(call)?)?))
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use schemars::JsonSchema;
 
-use super::{Access, Answer, Code, PAGING, Route, schema};
+use super::{Access, Answer, Code, PAGING, Route, now, schema};
 use crate::app::keys::{Created, Draft, Mode, NAME_CHARACTERS, Shown, parse_id};
 use crate::app::{App, Page, instances};
 use crate::domain::Timestamp;
@@ -25,7 +25,7 @@ pub const LIST: Route = Route {
     body: None,
     answer: Answer::Ok(schema::<Page<Shown>>),
     errors: &[Code::InstanceScopedKey],
-    handler: |app, call| Box::pin(list(app, call)),
+    handler: |app, call| now(list(&app, &call)),
 };
 
 /// A new key.
@@ -75,7 +75,7 @@ struct NewKey {
     mode: Option<Mode>,
 }
 
-async fn list(app: App, call: Call) -> Result<Reply, Error> {
+fn list(app: &App, call: &Call) -> Result<Reply, Error> {
     let (before, limit) = call.page(KeyId::parse)?;
     Ok(Reply::ok(&app.keys.list(&call.caller, before, limit)?))
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Access, Answer, Route, schema};
+use super::{Access, Answer, Route, now, schema};
 use crate::app::limits::{self, Report};
 use crate::http::reply::Reply;
 
@@ -17,5 +17,5 @@ pub const GET: Route = Route {
     body: None,
     answer: Answer::Ok(schema::<Report>),
     errors: &[],
-    handler: |app, call| Box::pin(async move { Ok(Reply::ok(&limits::get(&app, &call.caller))) }),
+    handler: |app, call| now(Ok(Reply::ok(&limits::get(&app, &call.caller)))),
 };

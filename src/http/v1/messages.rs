@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 
-use super::{Access, Answer, Code, Route, schema};
+use super::{Access, Answer, Code, Route, now, schema};
 use crate::app::App;
 use crate::app::instances::parse_id;
 use crate::app::messages::{self, Accepted, CLIENT_REF_CHARACTERS, Draft, IDEMPOTENCY_KEY_CHARACTERS, MENTIONS, Shown};
@@ -50,7 +50,7 @@ pub const GET: Route = Route {
         Code::InstanceAccessDenied,
         Code::MessageNotFound,
     ],
-    handler: |app, call| Box::pin(get(app, call)),
+    handler: |app, call| now(get(&app, &call)),
 };
 
 /// A message that is wanted. Its content stands in `body`, or beside `to` (the flat form).
@@ -210,10 +210,10 @@ const LATER_FIELDS: &[&str] = &[
     "emoji",
 ];
 
-async fn get(app: App, call: Call) -> Result<Reply, Error> {
+fn get(app: &App, call: &Call) -> Result<Reply, Error> {
     let instance = parse_id(call.parameter(0))?;
     let message = MessageId::from_wire(call.parameter(1));
-    Ok(Reply::ok(&messages::get(&app, &call.caller, instance, &message)?))
+    Ok(Reply::ok(&messages::get(app, &call.caller, instance, &message)?))
 }
 
 #[cfg(test)]

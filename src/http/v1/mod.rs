@@ -12,10 +12,16 @@ pub mod stream_tokens;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::route::{Access, Answer, PAGING, Parameter, Route};
-use crate::domain::error::Code;
+use super::reply::Reply;
+use super::route::{Access, Answer, Answering, PAGING, Parameter, Route};
+use crate::domain::error::{Code, Error};
 
 /// The schema of `T`, as a route names it.
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
+}
+
+/// The answer of a handler that waits for nothing.
+fn now(answer: Result<Reply, Error>) -> Answering {
+    Box::pin(std::future::ready(answer))
 }

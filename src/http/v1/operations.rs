@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 
-use super::{Access, Answer, Code, Route, schema};
+use super::{Access, Answer, Code, Route, now, schema};
 use crate::app::{App, system};
 use crate::domain::error::Error;
 use crate::http::call::Call;
@@ -19,7 +19,7 @@ pub const HEALTHZ: Route = Route {
     body: None,
     answer: Answer::Other("text/plain"),
     errors: &[],
-    handler: |_, _| Box::pin(async { Ok(Reply::bytes_of(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")) }),
+    handler: |_, _| now(Ok(Reply::bytes_of(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"))),
 };
 
 /// Whether the gateway can work.
@@ -33,7 +33,7 @@ pub const READYZ: Route = Route {
     body: None,
     answer: Answer::Ok(schema::<system::Ready>),
     errors: &[Code::ShuttingDown],
-    handler: |app, call| Box::pin(ready(app, call)),
+    handler: |app, call| now(ready(&app, &call)),
 };
 
 /// This very document.
@@ -47,17 +47,15 @@ pub const OPENAPI: Route = Route {
     body: None,
     answer: Answer::Other("application/json"),
     errors: &[],
-    handler: |_, call| Box::pin(openapi(call)),
+    handler: |_, call| {
+        let document = call.site.openapi();
+        now(Ok(Reply::bytes_of(StatusCode::OK, "application/json", document)))
+    },
 };
 
-async fn ready(app: App, call: Call) -> Result<Reply, Error> {
+fn ready(app: &App, call: &Call) -> Result<Reply, Error> {
     if call.site.shutdown.is_cancelled() {
         return Err(Error::new(Code::ShuttingDown, "The gateway is stopping."));
     }
-    Ok(Reply::ok(&system::ready(&app)?))
-}
-
-async fn openapi(call: Call) -> Result<Reply, Error> {
-    let document = call.site.openapi();
-    Ok(Reply::bytes_of(StatusCode::OK, "application/json", document))
+    Ok(Reply::ok(&system::ready(app)?))
 }

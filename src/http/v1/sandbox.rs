@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{Access, Answer, Code, Parameter, Route, schema};
+use super::{Access, Answer, Code, Parameter, Route, now, schema};
 use crate::app::App;
 use crate::app::instances::{self, parse_id};
 use crate::domain::Timestamp;
@@ -25,6 +25,7 @@ use crate::domain::id::InstanceId;
 use crate::domain::message::TEXT_CHARACTERS;
 use crate::http::SimulatorInside;
 use crate::http::call::Call;
+use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::sys::clock;
 
@@ -45,7 +46,7 @@ pub const GET: Route = Route {
     body: None,
     answer: Answer::Ok(schema::<Sandbox>),
     errors: &[Code::NotFound],
-    handler: |_, call| Box::pin(get(call)),
+    handler: |_, call| now(get(&call)),
 };
 
 /// A phone scans.
@@ -109,7 +110,7 @@ pub const ADVANCE: Route = Route {
     body: Some(schema::<Advance>),
     answer: Answer::Ok(schema::<Clock>),
     errors: &[],
-    handler: |_, call| Box::pin(advance(call)),
+    handler: |_, call| now(advance(&call)),
 };
 
 /// What is simulated.
@@ -195,8 +196,8 @@ fn simulator(call: &Call) -> Result<&SimulatorInside, Error> {
     })
 }
 
-async fn get(call: Call) -> Result<Reply, Error> {
-    let inside = simulator(&call)?;
+fn get(call: &Call) -> Result<Reply, Error> {
+    let inside = simulator(call)?;
     let account = Phone {
         phone: inside.account.clone(),
         role: "account",
@@ -232,7 +233,7 @@ async fn scan(app: App, call: Call) -> Result<Reply, Error> {
 async fn write(call: Call) -> Result<Reply, Error> {
     let inside = simulator(&call)?;
     let (from, to, text) = call.body(|fields| {
-        let from = fields.required("from", |fields, name| fields.address(name));
+        let from = fields.required("from", Fields::address);
         let to = fields.has("to").then(|| fields.address("to"));
         let text = fields.required("text", |fields, name| fields.word(name, TEXT_CHARACTERS));
         Some((from?, to, text?))
@@ -264,7 +265,7 @@ async fn inbox(call: Call) -> Result<Reply, Error> {
     Ok(Reply::ok(&Inbox { data }))
 }
 
-async fn advance(call: Call) -> Result<Reply, Error> {
+fn advance(call: &Call) -> Result<Reply, Error> {
     // A century is more than anything here waits.
     let seconds =
         call.body(|fields| fields.required("advance_seconds", |fields, name| fields.whole(name, 0..=3_155_760_000)))?;

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use schemars::JsonSchema;
 
 use super::events::read_name;
-use super::{Access, Answer, Code, Route, schema};
+use super::{Access, Answer, Code, Route, now, schema};
 use crate::app::stream_tokens::{self, Created, MAX_LIFE};
 use crate::app::{App, instances};
 use crate::domain::access::Scope;
@@ -27,7 +27,7 @@ pub const CREATE: Route = Route {
     body: Some(schema::<NewToken>),
     answer: Answer::Created(schema::<Created>),
     errors: &[Code::InstanceNotFound, Code::InstanceAccessDenied],
-    handler: |app, call| Box::pin(create(app, call)),
+    handler: |app, call| now(create(&app, &call)),
 };
 
 /// A token that is wanted.
@@ -44,7 +44,7 @@ struct NewToken {
     expires_in_seconds: Option<u64>,
 }
 
-async fn create(app: App, call: Call) -> Result<Reply, Error> {
+fn create(app: &App, call: &Call) -> Result<Reply, Error> {
     let (instance, events, life) = call.body(|fields| {
         let instance = fields.text("instance_id", 64);
         let events = fields
@@ -54,6 +54,6 @@ async fn create(app: App, call: Call) -> Result<Reply, Error> {
         Some((instance, events, life.map_or(MAX_LIFE, Duration::from_secs)))
     })?;
     let instance = instance.as_deref().map(instances::parse_id).transpose()?;
-    let created = stream_tokens::create(&app, &call.caller, instance, events, life)?;
+    let created = stream_tokens::create(app, &call.caller, instance, events, life)?;
     Ok(Reply::json(StatusCode::CREATED, &created))
 }
