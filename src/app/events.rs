@@ -298,8 +298,6 @@ impl Reader {
             }
             return Ok(Some(piece.freeze()));
         }
-        // Read before the page: whatever was committed up to here is either in the page or swept.
-        let head = self.store.head();
         let read = self.store.read(|view| view.journal(Some(*after), PAGE))?;
         let now = clock::now();
         page.extend(read.frames.into_iter().filter(|frame| {
@@ -309,7 +307,6 @@ impl Reader {
         if !read.at_head {
             return Ok(None);
         }
-        *after = head.map_or(*after, |head| head.max(*after));
         if page.is_empty()
             && let Ok(subscription) = self.bus.join(self.filter, Some(*after))
         {

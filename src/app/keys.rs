@@ -22,7 +22,7 @@ use crate::domain::Timestamp;
 use crate::domain::access::{ApiKey, Caller, Scope};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId, KeyId};
-use crate::store::{ReadError, Store, View};
+use crate::store::Store;
 use crate::sys::clock;
 
 /// What a key for real use begins with.
@@ -317,7 +317,8 @@ impl Keyring {
 
     /// The active key with this id.
     pub(super) fn by_id(&self, id: KeyId) -> Result<Option<ApiKey>, Error> {
-        Ok(self.store.read(|view| active(view, id))?)
+        let found = self.store.read(|view| view.key(id))?;
+        Ok(found.filter(|key| key.revoked_at.is_none()))
     }
 
     /// Whether this credential was good lately; costs no cryptography.
@@ -371,13 +372,6 @@ impl Keyring {
             }
         });
     }
-}
-
-/// The active key with this id: lists go downward from an id, so it is the first one below its successor.
-fn active(view: &View<'_>, id: KeyId) -> Result<Option<ApiKey>, ReadError> {
-    let successor = KeyId::from_u128(id.to_u128().saturating_add(1));
-    let found = view.keys(Some(successor), 1)?;
-    Ok(found.into_iter().find(|key| key.id == id && key.revoked_at.is_none()))
 }
 
 /// A key must not make one that may do more than itself.

@@ -1,7 +1,7 @@
 //! The use cases: what a caller can do, without HTTP.
 //!
 //! Each module is one noun of the contract, each function one verb of it. Here the small errors of the rooms below
-//! become [`Error`]s with a code. Everything takes the [`Caller`](crate::domain::access::Caller) whose rights it must
+//! become [`Error`](crate::domain::error::Error)s with a code. Everything takes the [`Caller`](crate::domain::access::Caller) whose rights it must
 //! respect, so that no front door can forget to ask.
 
 pub mod authentication;
@@ -14,16 +14,14 @@ pub mod stream_tokens;
 pub mod system;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bus::Bus;
-use crate::domain::error::{Code, Error};
 use crate::domain::id::CustomerId;
 use crate::engine::Engine;
-use crate::store::{ReadError, Store, WriteError};
+use crate::store::{ReadError, Store};
 
 /// What the use cases are told once, at start.
 #[derive(Clone)]
@@ -100,27 +98,4 @@ impl<T> Page<T> {
 )]
 fn customer(store: &Store) -> Result<CustomerId, ReadError> {
     store.read(|view| view.customer())
-}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        Error::internal(error)
-    }
-}
-
-impl From<WriteError> for Error {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Rejected(error) => error,
-            WriteError::Full => Error::new(
-                Code::StorageFull,
-                "The disk is full: nothing was stored or sent. Free space on the gateway's machine, then try again.",
-            )
-            .with_retry_after(Duration::from_mins(1)),
-            WriteError::Closed => Error::new(Code::ShuttingDown, "The gateway is stopping. Try again in a moment.")
-                .with_retry_after(Duration::from_secs(2)),
-            WriteError::Read(error) => error.into(),
-            WriteError::Failed(source) => Error::internal(source),
-        }
-    }
 }
