@@ -128,8 +128,7 @@ impl Shared {
 
 /// The storage of a session, as the client library wants it.
 fn backend(store: &Store, session: u32) -> Arc<dyn Backend> {
-    let _ = (store, session);
-    Arc::new(whatsapp_rust::wacore::store::InMemoryBackend::new())
+    Arc::new(store.session(session))
 }
 
 /// An instance's task, seen from outside.

@@ -212,19 +212,6 @@ pub(super) async fn forget(store: &Store, id: InstanceId) -> Result<(), WriteErr
         .await
 }
 
-/// How a failed write looks to a caller.
-pub(super) fn as_error(error: WriteError) -> Error {
-    match error {
-        WriteError::Rejected(error) => error,
-        WriteError::Full => Error::new(
-            Code::StorageFull,
-            "The disk is full, nothing was changed. Free some space and try again.",
-        ),
-        WriteError::Closed => Error::new(Code::ShuttingDown, "The gateway is stopping. Try again in a moment."),
-        other => Error::internal(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

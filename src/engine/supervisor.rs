@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
 use super::board::Board;
 use super::listener::Life;
 use super::pairing::Pairing;
-use super::record::{self, Link, Note, as_error, record};
+use super::record::{self, Link, Note, record};
 use super::session::{Grip, Parts, Session, Step};
 use super::translate::address::from_jid;
 use super::trouble::{Refusal, Trouble};
@@ -251,7 +251,7 @@ impl Supervisor {
                 match record(&self.shared.store, self.id, note).await {
                     Ok(Some(_)) | Err(WriteError::Rejected(_)) => {}
                     Ok(None) => return Err(gone()),
-                    Err(error) => return Err(as_error(error)),
+                    Err(error) => return Err(error.into()),
                 }
                 self.attempts = 0;
                 self.start(Some(true)).await
@@ -267,7 +267,7 @@ impl Supervisor {
             }
             Order::Remove => {
                 self.unlink().await;
-                record::forget(&self.shared.store, self.id).await.map_err(as_error)
+                record::forget(&self.shared.store, self.id).await.map_err(Error::from)
             }
             Order::Stop => {
                 let ran = self.session.is_some() || self.retry_at.is_some();
@@ -591,10 +591,7 @@ impl Supervisor {
 
     /// Stores a change that a caller waits for.
     async fn store(&mut self, note: Note) -> Result<Instance, Error> {
-        record(&self.shared.store, self.id, note)
-            .await
-            .map_err(as_error)?
-            .ok_or_else(gone)
+        record(&self.shared.store, self.id, note).await?.ok_or_else(gone)
     }
 
     /// Stores a change that nobody waits for; answers whether it is stored.
