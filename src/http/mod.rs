@@ -13,6 +13,8 @@ mod openapi;
 mod reply;
 mod route;
 mod site;
+#[cfg(test)]
+mod tests;
 mod ui;
 mod v1;
 

@@ -143,7 +143,11 @@ impl Site {
             headers: arrival.headers.clone(),
             body,
         };
-        (route.handler)(self.app.clone(), call).await
+        // On a task of its own: a client that hangs up must not stop a use case half way, and a panic must not take
+        // the connection along.
+        tokio::spawn((route.handler)(self.app.clone(), call))
+            .await
+            .unwrap_or_else(|crash| Err(Error::internal(crash)))
     }
 
     /// Who calls. An address that failed too often is refused before anything is hashed.
