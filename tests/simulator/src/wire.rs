@@ -19,6 +19,8 @@ pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// A client that takes longer than this to accept bytes is dead.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
+/// How long a client may take to answer the goodbye; cutting at once could lose the last words on their way.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// `ED`, 0, 1 and a 3-byte length.
 const PREAMBLE_HEADER: usize = 7;
 
@@ -67,7 +69,7 @@ impl FrameSocket {
 
     async fn close(&mut self) {
         // The peer may be gone already; there is nobody to tell about a failed goodbye.
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.socket.close()).await;
+        let _ = tokio::time::timeout(FAREWELL, self.socket.close()).await;
     }
 
     fn feed(&mut self, bytes: &[u8]) -> Result<()> {

@@ -16,7 +16,7 @@ async fn backlog(client: &mut Client) -> (String, Vec<Node>) {
         let node = client.next().await;
         if let Some(preview) = node.get_optional_child("offline_preview") {
             announced = text(preview, "count");
-            let batch = NodeBuilder::new("offline_batch").attr("count", "200").build();
+            let batch = NodeBuilder::new("offline_batch").attr("count", "1000").build();
             client.send(&NodeBuilder::new("ib").children([batch]).build()).await;
         } else if node.get_optional_child("offline").is_some() {
             return (announced, stanzas);
