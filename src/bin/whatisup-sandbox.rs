@@ -1,2 +1,7 @@
-//! The program `whatisup`.
-fn main() {}
+//! The program `whatisup-sandbox`: everything `whatisup` can, with the simulator inside, on loopback alone.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    whatisup::cli::run()
+}

@@ -1,1 +1,76 @@
-//! The commands of the program.
+//! The commands of the program, and the one place where the rooms are put together: [`serve`].
+//!
+//! `serve` owns the state folder. Every other command talks to it over the Unix socket in that folder, with the same
+//! API that everybody uses; only `keys` and `compact` can open the store themselves when no server runs.
+//!
+//! Standard output carries what was asked for and nothing else, so that it can be piped; notes and errors go to standard
+//! error. Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong.
+
+mod arguments;
+mod client;
+mod compact;
+mod configuration;
+mod context;
+mod events;
+mod failure;
+mod instances;
+mod keys;
+mod offline;
+mod output;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+mod send;
+mod serve;
+mod sockets;
+mod state;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use context::Context;
+use failure::Failure;
+
+/// The name of this program; a sandbox build never bears the product's.
+pub const PROGRAM: &str = arguments::program!();
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    crate::sys::paths::make_new_files_private();
+    let arguments = Arguments::parse();
+    let json = arguments.global.json;
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { global, command } = arguments;
+    let flags = match &command {
+        Command::Serve(serve) => serve.flags(),
+        _ => Vec::new(),
+    };
+    let context = Context::load(&global, flags)?;
+    match command {
+        Command::Serve(serve) => runtime(true)?.block_on(serve::run(&context, serve)),
+        Command::Keys { command } => runtime(false)?.block_on(keys::run(&context, command)),
+        Command::Instances { command } => runtime(false)?.block_on(instances::run(&context, command)),
+        Command::Send(send) => runtime(false)?.block_on(send::run(&context, send)),
+        Command::Events(events) => runtime(false)?.block_on(events::run(&context, events)),
+        Command::Compact => runtime(false)?.block_on(compact::run(&context)),
+        Command::Config { command } => configuration::run(&context, &command),
+    }
+}
+
+/// The server uses every core; a command that asks one question does not start threads for it.
+fn runtime(server: bool) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = if server {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let built = builder.enable_all().build();
+    built.map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))
+}

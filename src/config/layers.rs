@@ -153,7 +153,7 @@ impl Assembly {
                         setting.variable()
                     ));
                 } else {
-                    self.set(setting, value.clone(), Source::File(file.to_owned()));
+                    self.set(setting, value, Source::File(file.to_owned()));
                 }
             } else if settings().iter().any(|setting| setting.path.starts_with(&inside)) {
                 match value {
@@ -184,7 +184,7 @@ impl Assembly {
             if let Some(setting) = settings().iter().find(|setting| setting.variable() == name) {
                 if setting.secret {
                     match secret::read(Path::new(value)) {
-                        Ok(text) => self.set(setting, Value::String(text.expose().to_owned()), source),
+                        Ok(text) => self.set(setting, &Value::String(text.expose().to_owned()), source),
                         Err(problem) => self.problems.push(format!("{name}: {problem}")),
                     }
                     if secret::is_exposed(Path::new(value)) {
@@ -245,22 +245,21 @@ impl Assembly {
                 Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
             }
         };
-        match value {
-            Some(value) => self.set(setting, value, source),
-            None => {
-                let wanted = if setting.kind == Kind::Number {
-                    "a whole number"
-                } else {
-                    "true or false"
-                };
-                self.problems
-                    .push(format!("{} ({source}): must be {wanted}, not \"{text}\"", setting.path));
-            }
+        if let Some(value) = value {
+            self.set(setting, &value, source);
+            return;
         }
+        let wanted = if setting.kind == Kind::Number {
+            "a whole number"
+        } else {
+            "true or false"
+        };
+        self.problems
+            .push(format!("{} ({source}): must be {wanted}, not \"{text}\"", setting.path));
     }
 
     /// Sets one value and reads the whole again at once, so that a problem has the name of its setting.
-    fn set(&mut self, setting: &Setting, value: Value, source: Source) {
+    fn set(&mut self, setting: &Setting, value: &Value, source: Source) {
         let mut changed = self.values.clone();
         let mut table = &mut changed;
         let mut parts = setting.path.split('.').peekable();

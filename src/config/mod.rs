@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use layers::{ConfigError, Flag, Layers, Loaded, Source, load};
 pub use reference::{Kind, Setting, settings};
 pub use show::commented_toml;
+pub use validate::is_loopback;
 
 use crate::sys::secret::Secret;
 

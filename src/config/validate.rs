@@ -112,7 +112,7 @@ fn cors_origin(text: &str) -> Option<String> {
         .then(|| format!("\"{text}\" is no origin; write it as https://app.example.org, without a path"))
 }
 
-/// Whether a text has the form of an API key.
+/// Whether a text has the form of an API key; below 22 characters it could be guessed.
 fn has_key_form(text: &str) -> bool {
     let secret = text
         .strip_prefix("zpk_live_")

@@ -1,0 +1,364 @@
+//! What the command line looks like. Doc comments here are the help texts.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flag;
+use crate::domain::Timestamp;
+use crate::domain::access::Scope;
+use crate::domain::event::EventName;
+
+/// The program's name as a literal, for help texts.
+#[cfg(not(feature = "sandbox"))]
+macro_rules! program {
+    () => {
+        "whatisup"
+    };
+}
+#[cfg(feature = "sandbox")]
+macro_rules! program {
+    () => {
+        "whatisup-sandbox"
+    };
+}
+pub(super) use program;
+
+const ABOUT: &str = if cfg!(feature = "sandbox") {
+    "WhatIsUp with a simulated WhatsApp inside: try everything without a phone. Never talks to the real WhatsApp."
+} else {
+    "A self-hosted WhatsApp gateway: HTTP API, live events, one binary."
+};
+
+const EXAMPLES: &str = concat!(
+    "Examples:\n  ",
+    program!(),
+    " serve                                 start the gateway on 127.0.0.1:8080\n  ",
+    program!(),
+    " keys create --name laptop             make an API key\n  ",
+    program!(),
+    " instances create Support              make an instance\n  ",
+    program!(),
+    " instances qr Support                  draw its QR code here, to be scanned\n  ",
+    program!(),
+    " send Support 5511999990002 'Hello'    send a text\n  ",
+    program!(),
+    " events                                watch what happens, one JSON object a line\n\n",
+    "Settings come from --config, the environment and flags; `",
+    program!(),
+    " config show` explains each."
+);
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(name = program!(), version, about = ABOUT, after_help = EXAMPLES)]
+#[command(propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Global {
+    /// Folder of the gateway's state; commands find the running server through it
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// TOML file with settings
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "TOML file with settings [env: WHATISUP_CONFIG]"
+    )]
+    pub config: Option<PathBuf>,
+    /// Unix socket for these commands [default: admin.sock in the state folder]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+    /// Any setting, by its path: --set limits.burst=0
+    #[arg(long = "set", global = true, value_name = "SETTING=VALUE")]
+    pub set: Vec<String>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What can be done.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the gateway until it is told to stop
+    Serve(Serve),
+    /// API keys: create, list, revoke
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
+    },
+    /// Instances: create, link by QR, connect, remove
+    Instances {
+        #[command(subcommand)]
+        command: Instances,
+    },
+    /// Send a text
+    Send(Send),
+    /// Watch what happens, one JSON object a line
+    Events(Events),
+    /// Give the space of deleted data back to the disk; the server must not run
+    Compact,
+    /// Show or check the settings
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+}
+
+/// `serve`
+#[derive(Args, Debug, Default)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " serve\n  ",
+    program!(), " serve --listen 127.0.0.1:0 --state ./state\n  ",
+    "WHATISUP_LOG_FORMAT=json ", program!(), " serve --config /etc/whatisup/whatisup.toml\n\n",
+    "SIGTERM and SIGINT end it cleanly; a second one ends it at once."
+))]
+pub struct Serve {
+    /// Address and port of the API and the page; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<OsString>,
+    /// How much is logged: error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<OsString>,
+    /// What log lines look like: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<OsString>,
+    #[cfg(feature = "sandbox")]
+    #[command(flatten)]
+    pub sandbox: Sandbox,
+}
+
+impl Serve {
+    /// The flags that are settings.
+    pub fn flags(&self) -> Vec<Flag> {
+        [
+            ("--listen", "listen", &self.listen),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ]
+        .into_iter()
+        .filter_map(|(flag, path, value)| {
+            Some(Flag {
+                flag: flag.into(),
+                path: path.into(),
+                value: value.clone()?,
+            })
+        })
+        .collect()
+    }
+}
+
+/// The simulated WhatsApp of `serve`.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Simulated WhatsApp")]
+pub struct Sandbox {
+    /// Where the simulator inside listens: its admin interface and its WebSocket [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "simulator")]
+    pub simulator_listen: Option<SocketAddr>,
+    /// Use a simulator that runs already, on loopback; nothing is created by itself then
+    #[arg(long, value_name = "ws://127.0.0.1:PORT/ws/chat")]
+    pub simulator: Option<String>,
+    /// Let the simulated phone scan the first instance at once, unless it is linked
+    #[arg(long, conflicts_with = "simulator")]
+    pub scan: bool,
+}
+
+/// `keys …`
+#[derive(Subcommand, Debug)]
+pub enum Keys {
+    /// Make a key and print it, this once; works without a running server
+    #[command(after_help = concat!(
+        "Examples:\n  ", program!(), " keys create --name laptop\n  ",
+        "KEY=$(", program!(), " keys create --name bot --instance inst_… --scopes messages:send,events:read)"
+    ))]
+    Create {
+        /// What the key is for, 1 to 100 characters
+        #[arg(long)]
+        name: String,
+        /// Bind the key to one instance (id or name)
+        #[arg(long, value_name = "INSTANCE")]
+        instance: Option<String>,
+        /// What the key may do, joined by commas; without it, everything
+        #[arg(long, value_delimiter = ',', value_parser = scope, value_name = "SCOPE,…")]
+        scopes: Vec<Scope>,
+        /// When the key stops working, such as 2030-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<Timestamp>,
+    },
+    /// List the keys that work; a key itself is never shown again
+    List,
+    /// End a key at once, and its open streams
+    Revoke {
+        /// The key's id, key_…
+        #[arg(value_name = "KEY_ID")]
+        id: String,
+    },
+}
+
+/// `instances …`
+#[derive(Subcommand, Debug)]
+pub enum Instances {
+    /// List the instances
+    List,
+    /// Make an instance; link it with `instances qr` afterwards
+    Create {
+        /// Its name, 1 to 100 characters
+        name: String,
+    },
+    /// Show one instance and how its link stands
+    Show {
+        /// Id or name
+        instance: String,
+    },
+    /// Draw the QR code here and wait until a phone has scanned it
+    Qr {
+        /// Id or name
+        instance: String,
+        /// Draw the code of this moment and end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Connect a linked instance
+    Connect {
+        /// Id or name
+        instance: String,
+    },
+    /// Disconnect; the link stays
+    Disconnect {
+        /// Id or name
+        instance: String,
+    },
+    /// Disconnect and connect again
+    Restart {
+        /// Id or name
+        instance: String,
+    },
+    /// Unlink from the phone; the instance stays
+    Logout {
+        /// Id or name
+        instance: String,
+    },
+    /// Unlink and remove the instance
+    Delete {
+        /// Id or name
+        instance: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// `send`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " send Support 5511999990002 'Hello'\n  ",
+    "date | ", program!(), " send Support 5511999990002 -"
+))]
+pub struct Send {
+    /// Id or name of the instance that sends
+    pub instance: String,
+    /// International phone number or JID
+    pub to: String,
+    /// The text; `-` reads it from standard input
+    #[arg(allow_hyphen_values = true)]
+    pub text: String,
+    /// Your own reference: the same one within 24 hours sends nothing twice
+    #[arg(long, value_name = "REF")]
+    pub client_ref: Option<String>,
+}
+
+/// `events`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " events --events message.received\n  ",
+    program!(), " events | jq -r 'select(.event == \"message.received\") | .body.text'\n\n",
+    "When the server restarts, the command waits for it and goes on where it was."
+))]
+pub struct Events {
+    /// Only of this instance (id or name)
+    #[arg(long, value_name = "INSTANCE")]
+    pub instance: Option<String>,
+    /// Only these, joined by commas
+    #[arg(long = "events", value_delimiter = ',', value_parser = event_name, value_name = "EVENT,…")]
+    pub names: Vec<EventName>,
+    /// First what happened since this event id
+    #[arg(long, value_name = "EVENT_ID")]
+    pub since: Option<String>,
+}
+
+/// `config …`
+#[derive(Subcommand, Debug)]
+pub enum Config {
+    /// Print the effective settings as a commented TOML file
+    Show,
+    /// Say whether the settings can be used
+    Check,
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let known = || {
+        Scope::ALL
+            .iter()
+            .map(|scope| scope.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Scope::parse(text.trim()).ok_or_else(|| format!("there are {}", known()))
+}
+
+fn event_name(text: &str) -> Result<EventName, String> {
+    let known = || {
+        EventName::ALL
+            .iter()
+            .map(|name| name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    EventName::parse(text.trim()).ok_or_else(|| format!("there are {}", known()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_the_contract_are_understood_in_front_of_and_behind_the_command() {
+        for line in [
+            "x serve --listen 127.0.0.1:0 --state /s --config /c --admin-socket /a",
+            "x --state /s keys create --name n --instance inst_1 --scopes messages:send,events:read --json",
+            "x keys list --state /s --json",
+            "x keys revoke key_1",
+            "x send inst_1 5511999990002 -5 --client-ref r",
+            "x events --instance inst_1 --events message.sent,message.received --since evt_1",
+            "x config show --json",
+        ] {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn unknown_scopes_and_events_are_refused_with_the_known_ones() {
+        let refused = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap_err().to_string();
+        assert!(refused("x keys create --name n --scopes messages:write").contains("messages:send"));
+        assert!(refused("x events --events message.sended").contains("message.sent"));
+    }
+}

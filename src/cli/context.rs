@@ -1,0 +1,108 @@
+//! What every command needs to know: the settings, the state folder, the socket, how to print.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::PROGRAM;
+use super::arguments::Global;
+use super::client::Client;
+use super::failure::Failure;
+use super::output::Output;
+use crate::config::{self, Config, Flag, Layers, Loaded};
+use crate::sys::paths;
+
+/// What every command needs to know.
+pub(super) struct Context {
+    /// The settings.
+    pub loaded: Loaded,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The socket of the server on this state folder.
+    pub socket: PathBuf,
+    /// Standard output.
+    pub output: Output,
+}
+
+impl Context {
+    /// Reads the settings and finds the folder.
+    pub(super) fn load(global: &Global, mut flags: Vec<Flag>) -> Result<Self, Failure> {
+        let folders = [
+            ("--state", "state", &global.state),
+            ("--admin-socket", "admin_socket", &global.admin_socket),
+        ];
+        for (flag, path, value) in folders {
+            flags.extend(value.as_ref().map(|value| Flag {
+                flag: flag.into(),
+                path: path.into(),
+                value: value.clone().into_os_string(),
+            }));
+        }
+        for pair in &global.set {
+            let Some((path, value)) = pair.split_once('=') else {
+                return Err(Failure::Usage(format!("--set {pair}: write it as --set SETTING=VALUE")));
+            };
+            flags.push(Flag {
+                flag: "--set".into(),
+                path: path.trim().into(),
+                value: value.into(),
+            });
+        }
+        let loaded = config::load(&Layers {
+            file: global.config.clone(),
+            environment: std::env::vars_os().collect(),
+            flags,
+        })
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+        let state = loaded
+            .config
+            .state
+            .clone()
+            .or_else(|| paths::default_state_dir(PROGRAM, &paths::Environment::of_process()))
+            .ok_or_else(|| {
+                Failure::Usage("there is no home folder to keep the state in; name one with --state".into())
+            })?;
+        let socket = loaded
+            .config
+            .admin_socket
+            .clone()
+            .unwrap_or_else(|| state.join("admin.sock"));
+        Ok(Self {
+            output: Output { json: global.json },
+            loaded,
+            state,
+            socket,
+        })
+    }
+
+    /// The settings.
+    pub(super) fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// A client of the server that runs on the state folder.
+    pub(super) async fn server(&self) -> Result<Client, Failure> {
+        self.server_if_any().await?.ok_or_else(|| self.no_server())
+    }
+
+    /// The same; `None` when no server runs.
+    pub(super) async fn server_if_any(&self) -> Result<Option<Client>, Failure> {
+        let client = Client::new(self.socket.clone());
+        Ok(client.answers().await?.then_some(client))
+    }
+
+    fn no_server(&self) -> Failure {
+        let mut sentence = format!(
+            "no server is running on this state folder ({}); start it with `{PROGRAM} serve`",
+            self.state.display()
+        );
+        let service = PathBuf::from("/var/lib").join(PROGRAM);
+        if self.state != service && service.join("admin.sock").exists() {
+            let _ = write!(
+                sentence,
+                ", or name the folder of the one that runs: --state {}",
+                service.display()
+            );
+        }
+        Failure::Failed(sentence)
+    }
+}

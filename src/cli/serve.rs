@@ -1,0 +1,338 @@
+//! `serve`: puts the rooms together, runs until told to stop, takes them apart in the opposite order.
+
+#[cfg(not(feature = "sandbox"))]
+use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+#[cfg(not(feature = "sandbox"))]
+use super::PROGRAM;
+use super::arguments::Serve;
+use super::context::Context;
+use super::failure::Failure;
+use super::offline::cannot_open;
+use super::sockets::{self, AdminSocket};
+use super::state::State;
+use crate::app::{self, App};
+use crate::bus::Bus;
+use crate::config::{Config, LogFormat};
+#[cfg(not(feature = "sandbox"))]
+use crate::domain::access::Caller;
+use crate::engine::{self, Engine};
+use crate::http;
+use crate::store::{Store, SweepLimits};
+use crate::sys::clock;
+use crate::telemetry;
+
+/// Running requests get five seconds of this from the site itself.
+const SITE_STOPS_WITHIN: Duration = Duration::from_millis(5_500);
+/// Leaves room for the store within the ten seconds that service managers and `docker stop` grant.
+const ENGINE_STOPS_WITHIN: Duration = Duration::from_millis(2_500);
+const STORE_STOPS_WITHIN: Duration = Duration::from_millis(1_500);
+#[cfg(feature = "sandbox")]
+const SIMULATOR_STOPS_WITHIN: Duration = Duration::from_millis(500);
+
+/// How often old data is removed; the more often, the less at once.
+const SWEEP_EVERY: Duration = Duration::from_mins(10);
+const DAY: Duration = Duration::from_hours(24);
+/// How long the state of a settled message can be asked for.
+const LOG_AGE: Duration = Duration::from_hours(30 * 24);
+
+pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> {
+    let config = context.config();
+    telemetry::start(&config.log.level, config.log.format == LogFormat::Json)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    for warning in &context.loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    #[cfg(feature = "sandbox")]
+    let simulation = super::sandbox::Plan::of(context, &serve.sandbox)?;
+    #[cfg(not(feature = "sandbox"))]
+    let _ = serve;
+
+    // From here on a signal ends the program cleanly, whatever has been opened by then.
+    let mut signals = Signals::listen()?;
+    let tcp = sockets::listen(config.listen).await?;
+    let address = local_address(&tcp)?;
+    let state = State::prepare(context)?;
+    for warning in &state.warnings {
+        tracing::warn!("{warning}");
+    }
+    let bus = Bus::new();
+    let store = Store::open(&state.store, bus.sink()).map_err(|error| cannot_open(&error))?;
+    bus.start_at(store.head());
+    let (admin_socket, admin) = AdminSocket::bind(&context.socket).await?;
+    #[cfg(feature = "sandbox")]
+    let simulation = simulation.start(&context.state).await?;
+
+    let engine_options = engine_options(config);
+    #[cfg(feature = "sandbox")]
+    let engine_options = engine::Options {
+        url: simulation.url(),
+        ..engine_options
+    };
+    let engine = Engine::start(store.clone(), engine_options);
+    let app = App::new(store.clone(), bus, engine, &app_options(config, &state));
+    // Before anybody is let in, so that whoever reads "listening" finds it done.
+    if state.is_first_start() {
+        first_start(config, &app).await?;
+        #[cfg(feature = "sandbox")]
+        simulation.demonstrate(context, &app).await?;
+        state.first_start_is_done()?;
+    }
+    let site_options = http::Options {
+        #[cfg(feature = "sandbox")]
+        simulator: simulation.inside(),
+        ..site_options(config)
+    };
+    let listeners = http::Listeners {
+        tcp: vec![tcp],
+        admin: Some(admin),
+    };
+    let shutdown = CancellationToken::new();
+    let mut running = Running {
+        site: tokio::spawn(http::serve(app.clone(), listeners, site_options, shutdown.clone())),
+        sweeper: tokio::spawn(sweep(store, config.clone())),
+        app,
+        shutdown,
+        admin_socket,
+        #[cfg(feature = "sandbox")]
+        simulation,
+    };
+    let page = page_address(address);
+    tracing::info!(%address, state = %context.state.display(), version = env!("CARGO_PKG_VERSION"), "listening on {page}");
+    #[cfg(feature = "sandbox")]
+    running.simulation.introduce(context, &running.app, &page);
+    #[cfg(not(feature = "sandbox"))]
+    suggest_a_key(context, &running.app, &page);
+
+    let stopped_by_itself = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        ended = &mut running.site => Some(ended),
+    };
+    let second = tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::warn!(
+            signal,
+            "stopping at once; what was not finished comes back at the next start"
+        );
+        std::process::exit(1);
+    });
+    let stopped = running.stop(stopped_by_itself).await;
+    second.abort();
+    stopped
+}
+
+/// The bound address; a warning when it is more than this machine's own.
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::Failed(format!("the port has no address: {error}")))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "the API is reachable from other machines without TLS; put a reverse proxy in front of it"
+        );
+    }
+    Ok(address)
+}
+
+/// Registers the key that the installation's script has chosen. Only at the first start: a key that was revoked since
+/// must not come back.
+async fn first_start(config: &Config, app: &App) -> Result<(), Failure> {
+    if let Some(key) = &config.bootstrap_key {
+        app.keys.register_bootstrap_key(key.expose()).await?;
+        tracing::info!("the bootstrap key was registered");
+    }
+    Ok(())
+}
+
+/// How the task of the site ended.
+type SiteEnd = Result<std::io::Result<()>, JoinError>;
+
+/// Everything that has to be taken apart.
+struct Running {
+    app: App,
+    site: JoinHandle<std::io::Result<()>>,
+    sweeper: JoinHandle<()>,
+    shutdown: CancellationToken,
+    admin_socket: AdminSocket,
+    #[cfg(feature = "sandbox")]
+    simulation: super::sandbox::Simulation,
+}
+
+impl Running {
+    /// Takes the rooms apart from the top: nobody comes in, streams end, sessions end, the file is closed.
+    async fn stop(self, ended: Option<SiteEnd>) -> Result<(), Failure> {
+        self.shutdown.cancel();
+        self.sweeper.abort();
+        let ended = match ended {
+            None => clock::timeout(SITE_STOPS_WITHIN, self.site).await.ok(),
+            ended => ended,
+        };
+        if clock::timeout(ENGINE_STOPS_WITHIN, self.app.engine.stop())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some sessions did not end in time; they come back from their stored state");
+        }
+        if clock::timeout(STORE_STOPS_WITHIN, self.app.store.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store was not closed in time; nothing committed is lost");
+        }
+        #[cfg(feature = "sandbox")]
+        if clock::timeout(SIMULATOR_STOPS_WITHIN, self.simulation.stop())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the simulator did not end in time");
+        }
+        drop(self.admin_socket);
+        match ended {
+            Some(Ok(Ok(()))) => tracing::info!("stopped"),
+            Some(Ok(Err(error))) => return Err(Failure::Failed(format!("the HTTP site ended: {error}"))),
+            Some(Err(error)) => return Err(Failure::Failed(format!("the HTTP site crashed: {error}"))),
+            None => tracing::warn!("stopped; some requests were cut off because they took too long"),
+        }
+        Ok(())
+    }
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn engine_options(config: &Config) -> engine::Options {
+    let whatsapp = &config.whatsapp;
+    engine::Options {
+        url: whatsapp.url.clone(),
+        device_name: whatsapp.device_name.clone(),
+        connect_timeout: Duration::from_secs(whatsapp.connect_timeout_seconds.into()),
+        ack_timeout: Duration::from_secs(whatsapp.ack_timeout_seconds.into()),
+        max_sessions: config.limits.max_instances as usize,
+    }
+}
+
+fn site_options(config: &Config) -> http::Options {
+    let origins = &config.cors.origins;
+    http::Options {
+        // To the site, no names are all names.
+        cors_origins: if origins.iter().any(|origin| origin == "*") {
+            Vec::new()
+        } else {
+            origins.clone()
+        },
+        max_connections: config.limits.max_connections as usize,
+        ..http::Options::default()
+    }
+}
+
+fn app_options(config: &Config, state: &State) -> app::Options {
+    let limits = &config.limits;
+    app::Options {
+        pepper: *state.pepper.bytes(),
+        burst: limits.burst,
+        per_second: limits.per_second,
+        max_streams_per_key: limits.max_streams_per_key,
+    }
+}
+
+/// The address as a person can open it: "every address of this machine" is none that a browser knows.
+fn page_address(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Without a key nobody can do anything; says how to make one, until there is one.
+#[cfg(not(feature = "sandbox"))]
+fn suggest_a_key(context: &Context, app: &App, page: &str) {
+    if !has_no_key(app) {
+        return;
+    }
+    let folder = match &context.loaded.config.state {
+        Some(folder) => format!(" --state {}", folder.display()),
+        None => String::new(),
+    };
+    if std::io::stderr().is_terminal() {
+        eprintln!(
+            "\nThere is no API key yet. Make one in another terminal, then open {page}/ and enter it:\n\n    {PROGRAM} keys create --name my-first-key{folder}\n"
+        );
+    } else {
+        tracing::info!("there is no API key yet; make one with `{PROGRAM} keys create --name NAME{folder}`");
+    }
+}
+
+/// Whether no key works.
+#[cfg(not(feature = "sandbox"))]
+fn has_no_key(app: &App) -> bool {
+    app.keys
+        .list(&Caller::OWNER, None, 1)
+        .is_ok_and(|page| page.data.is_empty())
+}
+
+/// Removes what is too old or too much, at start and then every ten minutes.
+async fn sweep(store: Store, config: Config) {
+    let limits = SweepLimits {
+        journal_age: DAY * config.journal.max_age_days,
+        journal_bytes: config.journal.max_bytes,
+        log_age: LOG_AGE,
+    };
+    loop {
+        match store.sweep(limits).await {
+            Ok(swept) => tracing::debug!(events = swept.events, "old data removed"),
+            Err(error) => tracing::error!(%error, "old data could not be removed"),
+        }
+        clock::sleep(SWEEP_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_is_printed_can_be_opened() {
+        for (bound, shown) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+            ("192.168.1.2:1", "http://192.168.1.2:1"),
+        ] {
+            assert_eq!(page_address(bound.parse().unwrap()), shown);
+        }
+    }
+}

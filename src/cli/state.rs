@@ -1,0 +1,143 @@
+//! The state folder at start: private, with its pepper, and whether this is the first start.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::PROGRAM;
+use super::context::Context;
+use super::failure::Failure;
+use crate::store;
+use crate::sys::paths::{self, Prepared};
+use crate::sys::secret::{self, Pepper};
+
+/// A state folder that is ready for the store to be opened.
+pub(super) struct State {
+    /// How to open the store.
+    pub store: store::Options,
+    /// What turns keys into what the store keeps.
+    pub pepper: Pepper,
+    /// There until what a first start does is done, also when it was interrupted.
+    marker: PathBuf,
+    /// What is odd but was mended.
+    pub warnings: Vec<String>,
+}
+
+impl State {
+    /// Makes the folder private, finds or makes the pepper.
+    ///
+    /// A store without its pepper is refused: every API key would be refused from then on, and a new pepper would hide
+    /// that the old one can perhaps be restored.
+    pub(super) fn prepare(context: &Context) -> Result<Self, Failure> {
+        let folder = &context.state;
+        let mut warnings = Vec::new();
+        match paths::prepare_private_dir(folder) {
+            Ok(Prepared::Tightened { from }) => warnings.push(format!(
+                "the state folder {} was open to other users (mode {from:03o}); it is 700 now",
+                folder.display()
+            )),
+            Ok(_) => {}
+            Err(problem) => return Err(Failure::Failed(format!("the state folder {problem}"))),
+        }
+        let path = store_path(folder);
+        let marker = folder.join(".first-start");
+        let exists = path.exists();
+        let pepper = pepper(context, exists, &mut warnings)?;
+        if !exists {
+            fs::write(&marker, "").map_err(|error| unwritable(folder, &error))?;
+        }
+        let settings = &context.config().store;
+        Ok(Self {
+            store: store::Options {
+                path,
+                cache_bytes: usize::try_from(settings.cache_bytes).unwrap_or(usize::MAX),
+                reserve_bytes: settings.reserve_bytes,
+            },
+            pepper,
+            marker,
+            warnings,
+        })
+    }
+
+    /// Whether nothing was ever done on this folder.
+    pub(super) fn is_first_start(&self) -> bool {
+        self.marker.exists()
+    }
+
+    /// What a first start does is done.
+    pub(super) fn first_start_is_done(&self) -> Result<(), Failure> {
+        match fs::remove_file(&self.marker) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(&self.marker, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The store's file in a state folder.
+pub(super) fn store_path(folder: &Path) -> PathBuf {
+    folder.join("store.redb")
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("{} cannot be written: {error}", path.display()))
+}
+
+fn pepper(context: &Context, store_exists: bool, warnings: &mut Vec<String>) -> Result<Pepper, Failure> {
+    if let Some(text) = &context.config().pepper {
+        return Pepper::parse(text.expose())
+            .ok_or_else(|| Failure::Usage("WHATISUP_PEPPER_FILE must name a file with 64 hexadecimal digits".into()));
+    }
+    let path = context.state.join("pepper");
+    let failed = |problem: secret::SecretProblem| Failure::Failed(problem.to_string());
+    if let Some(pepper) = Pepper::read(&path).map_err(failed)? {
+        if secret::is_exposed(&path) {
+            warnings.push(format!("other users may read {}; chmod 600 it", path.display()));
+        }
+        return Ok(pepper);
+    }
+    if store_exists {
+        return Err(Failure::Failed(format!(
+            "{} is missing, and without it no API key of this store works any more. Restore it from your backup, or name \
+             it with WHATISUP_PEPPER_FILE. If it is lost for good, give `{PROGRAM}` 64 new hexadecimal digits in that \
+             file and make new keys; instances keep their links",
+            path.display()
+        )));
+    }
+    Pepper::create(&path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::Global;
+    use super::*;
+
+    fn context(folder: &Path) -> Context {
+        let global = Global {
+            state: Some(folder.to_owned()),
+            ..Global::default()
+        };
+        Context::load(&global, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn a_first_start_stays_one_until_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(&folder.path().join("state"));
+        let state = State::prepare(&context).unwrap();
+        assert!(state.is_first_start());
+        fs::write(store_path(&context.state), "x").unwrap();
+        let again = State::prepare(&context).unwrap();
+        assert!(again.is_first_start() && again.pepper == state.pepper);
+        again.first_start_is_done().unwrap();
+        assert!(!State::prepare(&context).unwrap().is_first_start());
+    }
+
+    #[test]
+    fn a_store_without_its_pepper_is_refused_and_no_new_pepper_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = context(folder.path());
+        fs::write(store_path(folder.path()), "x").unwrap();
+        let problem = State::prepare(&context).err().unwrap().to_string();
+        assert!(problem.contains("no API key of this store works"), "{problem}");
+        assert!(!folder.path().join("pepper").exists());
+    }
+}
