@@ -93,6 +93,7 @@ pub(super) async fn watch_over(
             verdict: None,
             paired: false,
             slow_downs: 0,
+            unrecorded: false,
             rounds: 0,
         };
         let commands = commands.clone();
@@ -155,6 +156,8 @@ struct Supervisor {
     /// A phone linked on this connection: the server closes it, and the next one logs in.
     paired: bool,
     slow_downs: u32,
+    /// The session is usable, but that could not be stored yet (a full disk, say).
+    unrecorded: bool,
     rounds: u32,
 }
 
@@ -451,7 +454,8 @@ impl Supervisor {
                 jid,
                 lid,
             });
-        if self.note(note).await
+        self.unrecorded = !self.note(note).await;
+        if !self.unrecorded
             && let Some(session) = &mut self.session
         {
             session.opened();
@@ -552,6 +556,9 @@ impl Supervisor {
             return;
         }
         self.board.memory.store(session.memory().await, Ordering::Relaxed);
+        if self.unrecorded && self.opened_at.is_some() {
+            self.opened().await;
+        }
         self.rounds = self.rounds.wrapping_add(1);
         if self.opened_at.is_some()
             && self.rounds.is_multiple_of(SEEN_EVERY)
@@ -580,6 +587,7 @@ impl Supervisor {
         self.opened_at = None;
         self.verdict = None;
         self.paired = false;
+        self.unrecorded = false;
         self.board.running.store(false, Ordering::Relaxed);
         self.board.set_connected(None);
         self.board.memory.store(0, Ordering::Relaxed);

@@ -34,11 +34,11 @@ struct House {
 }
 
 impl House {
-    async fn open(url: &str) -> House {
-        House::open_in(Arc::new(tempfile::tempdir().unwrap()), url).await
+    fn open(url: &str) -> House {
+        House::open_in(Arc::new(tempfile::tempdir().unwrap()), url)
     }
 
-    async fn open_in(folder: Arc<tempfile::TempDir>, url: &str) -> House {
+    fn open_in(folder: Arc<tempfile::TempDir>, url: &str) -> House {
         let bus = Bus::new();
         let sink = bus.clone();
         let options = store::Options {
@@ -69,11 +69,11 @@ impl House {
     }
 
     /// Ends this gateway and starts another on the same folder.
-    async fn reopen(self, url: Option<&str>) -> House {
+    async fn reopen(self) -> House {
         self.engine.stop().await;
         self.store.close().await;
-        let House { folder, url: old, .. } = self;
-        House::open_in(folder, url.unwrap_or(&old)).await
+        let House { folder, url, .. } = self;
+        House::open_in(folder, &url)
     }
 
     async fn instance(&self) -> InstanceId {
@@ -128,7 +128,7 @@ impl House {
     }
 
     /// Waits until the instance's row satisfies `wanted`.
-    async fn until_row(&mut self, id: InstanceId, wanted: impl Fn(&Instance) -> bool) -> Instance {
+    async fn until_row(&self, id: InstanceId, wanted: impl Fn(&Instance) -> bool) -> Instance {
         let events = self
             .bus
             .subscribe(EventFilter::ALL.of_names(&[EventName::InstanceStatus]));
@@ -233,6 +233,12 @@ impl World {
         serde_json::from_str(&text).unwrap()
     }
 
+    async fn stats(&self) -> Value {
+        let url = format!("http://{}/admin/stats", self.simulator.addr());
+        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     async fn fault(&self, fault: Value) {
         self.post("fault", fault.to_string()).await;
     }
@@ -241,7 +247,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_scans_and_the_instance_connects_in_the_order_of_its_life() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.instance().await;
     let qr = house.engine.qr(id, LIMIT).await.unwrap();
     assert!(qr.expires_at > clock::now());
@@ -269,7 +275,7 @@ async fn a_phone_scans_and_the_instance_connects_in_the_order_of_its_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_sent_delivered_and_read_each_told_once_and_in_order() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     let message = house.send(id, FRIEND, "hello").await;
@@ -300,7 +306,7 @@ async fn a_message_is_sent_delivered_and_read_each_told_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_messages_each_way_arrive_in_order_and_once() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     for number in 0..100 {
@@ -324,14 +330,21 @@ async fn a_hundred_messages_each_way_arrive_in_order_and_once() {
         let (received, _) = house.until(EventName::MessageReceived).await;
         assert_eq!(received["body"]["text"], format!("in{number}"));
     }
-    assert_eq!(house.engine.health(id).messages_received, 100);
+    // The counter moves just after the commit that published the last event.
+    tokio::time::timeout(LIMIT, async {
+        while house.engine.health(id).messages_received != 100 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
     house.engine.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_received_names_its_sender_by_phone_number() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     let message = world.write(FRIEND, OWNER, "good+morning").await;
     let (received, _) = house.until(EventName::MessageReceived).await;
@@ -349,7 +362,7 @@ async fn a_message_received_names_its_sender_by_phone_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_owner_types_on_the_phone_is_told_as_sent_from_a_device() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     house.linked(&world).await;
     let message = world.write(OWNER, FRIEND, "typed").await;
     let (sent, passed) = house.until(EventName::MessageSent).await;
@@ -363,7 +376,7 @@ async fn what_the_owner_types_on_the_phone_is_told_as_sent_from_a_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_the_link_and_catches_up_with_what_came_meanwhile() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     house.engine.stop().await;
     let row = house.row(id);
@@ -371,7 +384,7 @@ async fn a_restart_keeps_the_link_and_catches_up_with_what_came_meanwhile() {
     assert_eq!(row.status_reason.unwrap().code, "gateway_stopped");
     world.write(FRIEND, OWNER, "while-away").await;
     let waiting = house.send(id, FRIEND, "kept").await;
-    let mut house = house.reopen(None).await;
+    let mut house = house.reopen().await;
     let (received, passed) = house.until(EventName::MessageReceived).await;
     assert_eq!(received["body"]["text"], "while-away");
     assert!(!passed.contains(&"qr.updated".to_owned()), "{passed:?}");
@@ -390,7 +403,7 @@ async fn a_restart_keeps_the_link_and_catches_up_with_what_came_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_unlinks_leaves_the_instance_failed_and_unlinked() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.instance().await;
     let qr = house.engine.qr(id, LIMIT).await.unwrap();
     let device = world.scan(OWNER, &qr.code).await["device"].as_u64().unwrap();
@@ -420,7 +433,7 @@ async fn a_phone_that_unlinks_leaves_the_instance_failed_and_unlinked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_message_fails_with_whatsapps_code() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     world.fault(serde_json::json!({"kind": "nack", "code": 463})).await;
@@ -435,7 +448,7 @@ async fn a_refused_message_fails_with_whatsapps_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_without_an_account_fails_and_the_next_message_still_goes_out() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     house.send(id, "5511888880000", "nobody").await;
@@ -450,7 +463,7 @@ async fn a_number_without_an_account_fails_and_the_next_message_still_goes_out()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_without_acknowledgement_goes_out_again_under_the_same_id() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     world
@@ -475,7 +488,7 @@ async fn an_unreachable_whatsapp_is_told_with_its_reason_and_the_next_attempt() 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws/chat", listener.local_addr().unwrap());
     drop(listener);
-    let mut house = House::open(&url).await;
+    let house = House::open(&url);
     let id = house.instance().await;
     let error = house.engine.qr(id, Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(error.code, Code::WhatsappTimeout);
@@ -489,6 +502,34 @@ async fn an_unreachable_whatsapp_is_told_with_its_reason_and_the_next_attempt() 
     house.engine.stop().await;
 }
 
+/// A normal build meets this when the certificate is not WhatsApp's; a sandbox build skips that check, so here the
+/// server's answer is broken altogether. What is looked at is the same: the client hangs up after the first answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_prove_to_be_whatsapp_is_told_as_certificate() {
+    use futures_util::{SinkExt as _, StreamExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/ws/chat", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let (_, mut websocket) = tokio_websockets::ServerBuilder::new().accept(socket).await.unwrap();
+            websocket.next().await.unwrap().unwrap();
+            let answer = tokio_websockets::Message::binary(&b"\x00\x00\x05hello"[..]);
+            websocket.send(answer).await.unwrap();
+            // Until the client hangs up.
+            while let Some(Ok(_)) = websocket.next().await {}
+        }
+    });
+    let house = House::open(&url);
+    let id = house.instance().await;
+    let error = house.engine.qr(id, Duration::from_secs(3)).await.unwrap_err();
+    assert_eq!(error.details.unwrap()["reason"], "certificate");
+    let row = house.until_row(id, |row| row.status_reason.is_some()).await;
+    assert_eq!(row.status_reason.unwrap().code, "certificate");
+    house.engine.stop().await;
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_simulator_that_comes_back_is_found_again() {
     let state = tempfile::tempdir().unwrap();
@@ -498,7 +539,7 @@ async fn a_simulator_that_comes_back_is_found_again() {
     };
     let world = World::with(options.clone()).await;
     let address = world.simulator.addr();
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     world.simulator.shutdown().await;
     let (lost, _) = house.until(EventName::InstanceDisconnected).await;
@@ -520,9 +561,86 @@ async fn a_simulator_that_comes_back_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_is_shown_with_its_reason_and_never_tried_again() {
+    for (reason, code, event, linked) in [
+        (401, "logout", "logout", false),
+        (402, "banned", "banned", true),
+        (403, "account_locked", "banned", false),
+        (405, "outdated", "outdated", true),
+        (406, "session_invalidated", "session_invalidated", false),
+        (418, "refused_by_whatsapp", "session_invalidated", true),
+    ] {
+        let world = World::start().await;
+        let mut house = House::open(&world.url());
+        let id = house.linked(&world).await;
+        world
+            .fault(serde_json::json!({"kind": "failure", "reason": reason, "expire": 3600}))
+            .await;
+        house.engine.restart(id).await.unwrap();
+        let row = house.until_row(id, |row| row.status == Status::Failed).await;
+        let told = row.status_reason.unwrap();
+        assert_eq!((told.code.as_str(), told.next_attempt_at), (code, None), "{reason}");
+        assert_eq!(row.jid.is_some(), linked, "{reason}");
+        assert!(!house.engine.health(id).running, "{reason}");
+        let (restarted, _) = house.until(EventName::InstanceDisconnected).await;
+        assert_eq!(restarted["reason"], "stopped");
+        if linked {
+            // A person may try again, and then it works.
+            house.engine.connect(id).await.unwrap();
+            house.until(EventName::InstanceConnected).await;
+        } else {
+            let (lost, _) = house.until(EventName::InstanceDisconnected).await;
+            assert_eq!(lost["reason"], event, "{reason}");
+        }
+        house.engine.stop().await;
+        world.simulator.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unavailable_server_is_tried_again() {
+    let world = World::start().await;
+    let mut house = House::open(&world.url());
+    let id = house.linked(&world).await;
+    world.fault(serde_json::json!({"kind": "failure", "reason": 503})).await;
+    house.engine.restart(id).await.unwrap();
+    let row = house
+        .until_row(id, |row| {
+            row.status_reason
+                .as_ref()
+                .is_some_and(|reason| reason.code == "whatsapp_unavailable")
+        })
+        .await;
+    assert_eq!(row.status, Status::Disconnected);
+    assert!(row.status_reason.unwrap().next_attempt_at.is_some());
+    house.until(EventName::InstanceConnected).await;
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_an_instance_unlinks_it_and_forgets_its_keys() {
+    let world = World::start().await;
+    let mut house = House::open(&world.url());
+    let id = house.linked(&world).await;
+    let session = house.row(id).session;
+    house.engine.remove(id).await.unwrap();
+    assert_ne!(house.row(id).session, session);
+    assert!(!house.engine.health(id).running);
+    let stats = world.stats().await;
+    assert_eq!(stats["loggedIn"], serde_json::json!([]));
+    let owner = stats["phones"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|phone| phone["phone"] == OWNER);
+    assert_eq!(owner.unwrap()["companions"], serde_json::json!([]));
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logging_out_forgets_the_link_on_both_sides() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     let session = house.row(id).session;
     house.engine.logout(id).await.unwrap();
@@ -541,7 +659,7 @@ async fn logging_out_forgets_the_link_on_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_instance_keeps_its_link_and_connects_again_without_a_code() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     house.engine.disconnect(id).await.unwrap();
     let row = house.row(id);
@@ -562,7 +680,7 @@ async fn a_disconnected_instance_keeps_its_link_and_connects_again_without_a_cod
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_one_instance_is_shown_and_mended_and_touches_nobody_else() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     let id = house.linked(&world).await;
     let other = house.instance().await;
     house.engine.qr(other, LIMIT).await.unwrap();
@@ -584,7 +702,7 @@ async fn a_crash_in_one_instance_is_shown_and_mended_and_touches_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_sessions_run_than_are_allowed() {
     let world = World::start().await;
-    let mut house = House::open(&world.url()).await;
+    let mut house = House::open(&world.url());
     house.engine.stop().await;
     house.engine = Engine::start(
         house.store.clone(),
@@ -607,7 +725,7 @@ async fn no_more_sessions_run_than_are_allowed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_cannot_be_connected() {
-    let house = House::open("ws://127.0.0.1:1/ws/chat").await;
+    let house = House::open("ws://127.0.0.1:1/ws/chat");
     let unknown = InstanceId::new(clock::now());
     for error in [
         house.engine.connect(unknown).await.unwrap_err(),
