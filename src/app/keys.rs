@@ -341,6 +341,13 @@ impl Keyring {
         }
     }
 
+    /// Forgets a credential that is good no longer.
+    pub fn note_bad(&self, credential: &str) {
+        let fingerprint = self.good.hasher.hash_one(credential);
+        let mut seen = self.good.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.remove(&fingerprint);
+    }
+
     /// Notes, at most once a minute and without waiting, that a key was used.
     pub(super) fn note_use(&self, key: &ApiKey) {
         let now = clock::now();

@@ -117,7 +117,7 @@ impl Reply {
     /// Puts it on the wire.
     pub fn into_response(self) -> warp::reply::Response {
         let mut response = match self.content {
-            Content::Bytes(bytes) => bytes.to_vec().into_response(),
+            Content::Bytes(bytes) => http::Response::new(bytes).into_response(),
             Content::Stream(pieces) => warp::reply::stream(Pieces(Mutex::new(pieces))).into_response(),
         };
         *response.status_mut() = self.status;

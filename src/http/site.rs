@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::body::Incoming;
 use super::call::{Call, Query};
@@ -145,7 +146,8 @@ impl Site {
         };
         // On a task of its own: a client that hangs up must not stop a use case half way, and a panic must not take
         // the connection along.
-        tokio::spawn((route.handler)(self.app.clone(), call))
+        let span = tracing::info_span!("request", request.id = %trace.request, route = route.id);
+        tokio::spawn((route.handler)(self.app.clone(), call).instrument(span))
             .await
             .unwrap_or_else(|crash| Err(Error::internal(crash)))
     }
@@ -166,8 +168,8 @@ impl Site {
         }
         let address = peer.ip();
         let token = credential(&arrival.headers, route, query);
-        let good = matches!(token, Ok(token) if self.app.keys.recently_good(token));
-        if !good {
+        let shown = token.as_ref().ok().copied();
+        if !shown.is_some_and(|token| self.app.keys.recently_good(token)) {
             self.app.limits.require_trustworthy(address)?;
         }
         let caller = token.and_then(|token| {
@@ -182,6 +184,9 @@ impl Site {
             && error::status(error.code) == http::StatusCode::UNAUTHORIZED
         {
             self.app.limits.note_failure(address);
+            if let Some(token) = shown {
+                self.app.keys.note_bad(token);
+            }
         }
         caller
     }

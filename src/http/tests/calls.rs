@@ -432,9 +432,9 @@ async fn a_page_of_another_origin_may_ask_and_read_errors() {
 
 #[tokio::test]
 async fn a_key_that_asks_too_often_is_told_when_to_come_back_and_limits_are_free() {
-    let site = Running::start_with(|app, _| {
-        app.burst = 3;
-        app.per_second = 1;
+    let site = Running::start_with(|setup| {
+        setup.app.burst = 3;
+        setup.app.per_second = 1;
     })
     .await;
     for left in ["2", "1", "0"] {

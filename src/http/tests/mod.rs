@@ -1,6 +1,8 @@
 //! The site as its callers see it: a real store, a real socket, an engine that has nobody to talk to.
 
 mod calls;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod stream;
 
 use std::time::Duration;
@@ -19,6 +21,29 @@ use crate::domain::instance::Status;
 use crate::engine::{self, Engine};
 use crate::store::{self, Store};
 
+/// What a site is started with.
+pub struct Setup {
+    pub app: app::Options,
+    pub site: super::Options,
+    pub whatsapp: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            app: app::Options {
+                pepper: [7; 32],
+                burst: 0,
+                per_second: 20,
+                max_streams_per_key: 100,
+            },
+            site: super::Options::default(),
+            // Nobody listens there.
+            whatsapp: "ws://127.0.0.1:1/ws/chat".to_owned(),
+        }
+    }
+}
+
 /// A running site that is stopped and removed at the end of the test.
 pub struct Running {
     pub app: App,
@@ -34,10 +59,10 @@ pub struct Running {
 
 impl Running {
     pub async fn start() -> Running {
-        Self::start_with(|_, _| {}).await
+        Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut app::Options, &mut super::Options)) -> Running {
+    pub async fn start_with(change: impl FnOnce(&mut Setup)) -> Running {
         let state = tempfile::tempdir().unwrap();
         let bus = Bus::new();
         let options = store::Options {
@@ -46,26 +71,19 @@ impl Running {
             reserve_bytes: 0,
         };
         let store = Store::open(&options, bus.sink()).unwrap();
+        let mut setup = Setup::default();
+        change(&mut setup);
         let engine = Engine::start(
             store.clone(),
             engine::Options {
-                // Nobody listens there.
-                url: "ws://127.0.0.1:1/ws/chat".to_owned(),
+                url: setup.whatsapp,
                 device_name: "Test".to_owned(),
-                connect_timeout: Duration::from_secs(1),
+                connect_timeout: Duration::from_secs(5),
                 ack_timeout: Duration::from_mins(1),
                 max_sessions: 4,
             },
         );
-        let mut options = app::Options {
-            pepper: [7; 32],
-            burst: 0,
-            per_second: 20,
-            max_streams_per_key: 100,
-        };
-        let mut site = super::Options::default();
-        change(&mut options, &mut site);
-        let app = App::new(store, bus, engine, &options);
+        let app = App::new(store, bus, engine, &setup.app);
         let key = app.keys.create(&Caller::OWNER, draft("test")).await.unwrap().secret;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -75,7 +93,7 @@ impl Running {
             admin: Some(UnixListener::bind(&admin).unwrap()),
         };
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(super::serve(app.clone(), listeners, site, shutdown.clone()));
+        let serving = tokio::spawn(super::serve(app.clone(), listeners, setup.site, shutdown.clone()));
         Running {
             app,
             base,

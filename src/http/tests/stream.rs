@@ -14,19 +14,19 @@ use crate::sys::clock;
 
 /// One thing that a stream carried.
 #[derive(Clone, PartialEq, Debug)]
-enum Piece {
+pub enum Piece {
     Comment(String),
     Event { id: Option<String>, data: Value },
 }
 
 /// A client of the stream, with a parser of its own.
-struct Client {
+pub struct Client {
     response: Response,
     rest: String,
 }
 
 impl Client {
-    async fn open(request: RequestBuilder) -> Client {
+    pub async fn open(request: RequestBuilder) -> Client {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(header(&response, "content-type").unwrap(), "text/event-stream");
@@ -42,7 +42,7 @@ impl Client {
     }
 
     /// The next frame; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Piece> {
+    pub async fn next(&mut self) -> Option<Piece> {
         let reading = async {
             loop {
                 if let Some((frame, rest)) = self.rest.split_once("\n\n") {
@@ -60,12 +60,57 @@ impl Client {
     }
 
     /// The next event, which must come before any comment.
-    async fn event(&mut self) -> (Option<String>, Value) {
+    pub async fn event(&mut self) -> (Option<String>, Value) {
         match self.next().await {
             Some(Piece::Event { id, data }) => (id, data),
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A reader that stops reading is cut; what it did not get it finds in the journal. Nobody else notices.
+#[tokio::test]
+async fn a_reader_that_stops_reading_is_cut_and_nobody_else() {
+    let site = Running::start().await;
+    let instance = site.instance().await;
+    let mut stalled = Client::open(site.request(Method::GET, "/v1/events")).await;
+    let mut brisk = Client::open(site.request(Method::GET, "/v1/events")).await;
+    // More than queue and socket buffers hold together, at a pace that a brisk reader keeps.
+    let big = "x".repeat(100_000);
+    let mut last = None;
+    for count in 0.. {
+        let event = Event {
+            instance_id: instance,
+            occurred_at: clock::now(),
+            body: EventBody::MessageFailed {
+                message_id: MessageId::from_wire(count.to_string()),
+                to: big.clone(),
+                client_ref: None,
+                error: Failure {
+                    code: "463".into(),
+                    message: "x".into(),
+                },
+            },
+        };
+        last = Some(site.app.store.write(move |tx| tx.append_event(&event)).await.unwrap());
+        assert_eq!(number(&brisk.event().await), count);
+        if site.app.bus.cut() > 0 {
+            break;
+        }
+        assert!(count < 1_000, "the reader was never cut");
+    }
+    let mut seen = None;
+    loop {
+        match stalled.next().await {
+            Some(Piece::Event { id, .. }) => seen = id,
+            Some(Piece::Comment(comment)) => assert!(comment.starts_with("cut"), "{comment}"),
+            None => break,
+        }
+    }
+    assert!(seen < last.map(|id| id.to_string()));
+    let path = format!("/v1/events?since={}", seen.unwrap());
+    let mut resumed = Client::open(site.request(Method::GET, &path)).await;
+    while resumed.event().await.0 != last.map(|id| id.to_string()) {}
 }
 
 fn parse(frame: &str) -> Piece {
@@ -266,7 +311,7 @@ async fn revoking_a_key_ends_its_streams_and_nobody_elses() {
 
 #[tokio::test]
 async fn a_key_has_so_many_streams_and_a_closed_one_makes_room() {
-    let site = Running::start_with(|app, _| app.max_streams_per_key = 2).await;
+    let site = Running::start_with(|setup| setup.app.max_streams_per_key = 2).await;
     let open = || site.request(Method::GET, "/v1/events");
     let first = Client::open(open()).await;
     let _second = Client::open(open()).await;
