@@ -253,7 +253,8 @@ fn site_options(config: &Config) -> http::Options {
             origins.clone()
         },
         max_connections: config.limits.max_connections as usize,
-        ..http::Options::default()
+        #[cfg(feature = "sandbox")]
+        simulator: None,
     }
 }
 
