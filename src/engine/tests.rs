@@ -618,6 +618,61 @@ async fn an_unavailable_server_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_opened_elsewhere_is_given_up_but_kept() {
+    let world = World::start().await;
+    let mut house = House::open(&world.url());
+    let id = house.linked(&world).await;
+    world
+        .fault(serde_json::json!({"kind": "stream-error", "code": 409}))
+        .await;
+    // The fault strikes at the next stanza.
+    house.send(id, FRIEND, "strike").await;
+    let row = house.until_row(id, |row| row.status == Status::Failed).await;
+    assert_eq!(row.status_reason.unwrap().code, "kicked_other_device");
+    assert!(row.jid.is_some());
+    let (lost, _) = house.until(EventName::InstanceDisconnected).await;
+    assert_eq!(
+        (&lost["reason"], &lost["will_retry"]),
+        (&"kicked_other_device".into(), &false.into())
+    );
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_is_made_again_and_loses_nothing() {
+    let world = World::start().await;
+    let mut house = House::open(&world.url());
+    let id = house.linked(&world).await;
+    world.inbox(FRIEND).await;
+    world.fault(serde_json::json!({"kind": "drop-socket"})).await;
+    let message = house.send(id, FRIEND, "through").await;
+    let (lost, _) = house.until(EventName::InstanceDisconnected).await;
+    assert_eq!(lost["reason"], "network");
+    assert!(lost["next_attempt_at"].is_string());
+    let (sent, _) = house.until(EventName::MessageSent).await;
+    assert_eq!(sent["message_id"], message.as_str());
+    assert_eq!(world.inbox(FRIEND).await.len(), 1);
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_read_is_told_and_arrives_when_it_is_sent_again() {
+    let world = World::start().await;
+    let mut house = House::open(&world.url());
+    house.linked(&world).await;
+    world.fault(serde_json::json!({"kind": "corrupt-ciphertext"})).await;
+    let message = world.write(FRIEND, OWNER, "damaged").await;
+    let (broken, _) = house.until(EventName::MessageUndecryptable).await;
+    assert_eq!(
+        (&broken["message_id"], &broken["from"]),
+        (&message.as_str().into(), &FRIEND.into())
+    );
+    let (received, _) = house.until(EventName::MessageReceived).await;
+    assert_eq!(received["message_id"], message);
+    house.engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deleting_an_instance_unlinks_it_and_forgets_its_keys() {
     let world = World::start().await;
     let mut house = House::open(&world.url());
