@@ -107,7 +107,6 @@ async fn ten_kills_in_a_two_way_stream_of_messages_lose_and_repeat_nothing() {
 
     let simulator = Simulator::start().await;
     let mut gateway = Gateway::start(&simulator).await;
-    simulator.exists(FRIEND).await;
     let instance = gateway.link(&simulator, OWNER).await;
 
     let (halt, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));

@@ -89,7 +89,6 @@ async fn keys_are_made_without_a_server_as_well() {
 async fn a_message_is_sent_and_events_are_seen_from_a_terminal() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;
-    simulator.exists(FRIEND).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let table = said(&["instances", "list"], gateway.state());
     assert!(table.contains(&instance.id) && table.contains("connected"), "{table}");

@@ -165,12 +165,17 @@ impl Gateway {
         self.client.with_key(key["secret"].as_str().unwrap())
     }
 
-    /// Moves its clock.
-    pub async fn advance(&self, seconds: u64) {
-        self.owner()
-            .post("/v1/sandbox/clock", &json!({"advance_seconds": seconds}))
-            .returns(200)
-            .await;
+    /// Moves its clock; answers the time there.
+    pub async fn advance(&self, seconds: u64) -> String {
+        let request = json!({"advance_seconds": seconds});
+        let clock = self.owner().post("/v1/sandbox/clock", &request).returns(200).await;
+        clock["now"].as_str().unwrap().to_owned()
+    }
+
+    /// The time an hour from now on its clock.
+    pub async fn in_an_hour(&self) -> String {
+        let now: whatisup::domain::Timestamp = self.advance(0).await.parse().unwrap();
+        now.plus(std::time::Duration::from_hours(1)).to_string()
     }
 
     /// Ends it as a power cut would.

@@ -49,13 +49,14 @@ impl std::ops::Deref for Simulator {
 }
 
 impl Simulator {
-    /// Starts one that keeps its state in a folder of its own.
+    /// Starts one that keeps its state in a folder of its own; [`super::FRIEND`] has a phone there.
     pub async fn start() -> Self {
         let state = tempfile::tempdir().unwrap();
         let log = Log::default();
         let process = run(&log, 0, state.path());
         let port = listening(&log, 0).await;
         let phones = Phones::at(&format!("http://127.0.0.1:{port}"));
+        phones.inbox(super::FRIEND).await;
         Self {
             process,
             log,
@@ -129,11 +130,6 @@ impl Phones {
         let call = self.client.call("POST", &path).body("text/plain", code.to_owned());
         let reply = call.attempt().await.unwrap();
         assert_ne!(reply.status, 200, "{}", reply.json);
-    }
-
-    /// A phone exists once it is named.
-    pub async fn exists(&self, phone: &str) {
-        self.inbox(phone).await;
     }
 
     /// A phone writes a text; answers its id.
@@ -218,6 +214,11 @@ impl Phones {
     /// What the simulator counted.
     pub async fn stats(&self) -> Value {
         self.client.get("/admin/stats").returns(200).await
+    }
+
+    /// How many logins succeeded since the simulator started.
+    pub async fn logins(&self) -> u64 {
+        self.stats().await["logins"].as_u64().unwrap()
     }
 
     /// How many sockets were opened since the simulator started.

@@ -57,7 +57,7 @@ async fn a_session_that_was_opened_elsewhere_does_not_fight_for_it() {
 
 #[tokio::test]
 async fn a_login_refused_for_good_fails_with_its_reason() {
-    for (reason, code) in [(401, "logout"), (405, "outdated"), (403, "banned")] {
+    for (reason, code) in [(401, "logout"), (405, "outdated"), (403, "account_locked")] {
         let simulator = Simulator::start().await;
         let gateway = Gateway::start(&simulator).await;
         let instance = gateway.link(&simulator, OWNER).await;

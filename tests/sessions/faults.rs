@@ -10,7 +10,6 @@ async fn a_refused_message_fails_with_whatsapps_code() {
     let gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
-    simulator.exists(FRIEND).await;
     simulator.fault(&json!({"kind": "nack", "code": 463})).await;
     let id = instance.send(FRIEND, "too many of these").await;
     let failed = events.next("message.failed").await;
@@ -38,7 +37,6 @@ async fn a_message_without_an_ack_is_sent_again_under_the_same_id() {
         let gateway = Gateway::start(&simulator).await;
         let instance = gateway.link(&simulator, OWNER).await;
         let mut events = gateway.events().await;
-        simulator.exists(FRIEND).await;
         simulator.fault(&json!({"kind": "no-ack", "deliver": arrives})).await;
         let id = instance.send(FRIEND, "anybody there?").await;
         eventually("the fault to strike", async || {

@@ -102,8 +102,13 @@ async fn a_killed_gateway_connects_again_without_a_qr() {
     let simulator = Simulator::start().await;
     let mut gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
+    let logins = simulator.logins().await;
     gateway.kill();
     gateway.start_again().await;
+    eventually("a new login", async || {
+        (simulator.logins().await > logins).then_some(())
+    })
+    .await;
     instance.becomes("connected").await;
     assert_eq!(simulator.stats().await["links"], 1);
 }

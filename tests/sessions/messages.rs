@@ -10,7 +10,6 @@ const MANY: usize = 100;
 async fn a_text_is_sent_then_delivered_then_read() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;
-    simulator.exists(FRIEND).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
 
@@ -98,7 +97,6 @@ async fn a_text_to_a_phone_that_is_off_is_sent_and_delivered_when_it_comes_back(
     let gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
-    simulator.exists(FRIEND).await;
     simulator.goes_offline(FRIEND).await;
     let id = instance.send(FRIEND, "for later").await;
     assert_eq!(events.next("message.sent").await["message_id"], *id);
