@@ -90,6 +90,19 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{selector} does not appear: {error}"))
     }
 
+    /// Waits until one of the elements shows a text.
+    async fn reads(&self, selector: &str, text: &str) {
+        let script = format!(
+            "return [...document.querySelectorAll({})].some((one) => one.textContent.includes({}))",
+            json!(selector),
+            json!(text)
+        );
+        eventually(&format!("{text:?} in {selector}"), async || {
+            (self.run(&script).await == true).then_some(())
+        })
+        .await;
+    }
+
     /// What the page complained about, its content security policy included.
     async fn complaints(&self) -> Vec<String> {
         let entries = self.driver.browser_log().await.unwrap();
@@ -272,8 +285,10 @@ async fn the_page_links_a_phone_sends_and_shows_what_happens() {
     assert_eq!(status().await, "connected");
     write.send_keys("hello from the phone").await.unwrap();
     browser.see("[data-testid=phone-send]").await.click().await.unwrap();
-    let event = browser.see("[data-testid=event][data-event='message.received']").await;
-    assert!(event.text().await.unwrap().contains("hello from the phone"));
+    browser.see("[data-testid=event][data-event='message.received']").await;
+    browser
+        .reads("[data-testid=chat-message]", "hello from the phone")
+        .await;
 
     let to = browser.see("[data-testid=send-to]").await;
     if to.value().await.unwrap().unwrap_or_default().is_empty() {

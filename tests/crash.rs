@@ -87,7 +87,13 @@ async fn keep_reading(client: Client, seen: Arc<Mutex<Vec<Value>>>) {
                     let frame: Vec<u8> = rest.drain(..end + 2).collect();
                     let frame = String::from_utf8(frame).unwrap();
                     if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
-                        seen.lock().unwrap().push(serde_json::from_str(data).unwrap());
+                        let event: Value = serde_json::from_str(data).unwrap();
+                        // "Since the beginning of time" is before the oldest event; nothing later may be.
+                        if event["event"] == "stream.gap" {
+                            assert!(seen.lock().unwrap().is_empty(), "a gap in the middle: {event}");
+                        } else {
+                            seen.lock().unwrap().push(event);
+                        }
                     }
                 }
             }

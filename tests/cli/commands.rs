@@ -35,24 +35,24 @@ fn said(args: &[&str], state: &Path) -> String {
 #[tokio::test]
 async fn a_key_is_made_and_printed_alone_listed_and_revoked() {
     let gateway = Setup::connecting_to("ws://127.0.0.1:9/ws/chat").start().await;
-    let printed = said(&["keys", "create", "--name", "laptop"], gateway.state());
+    let printed = said(&["keys", "create", "--name", "laptop"], &gateway.state());
     let key = printed.trim_end();
     assert_eq!(printed, format!("{key}\n"), "the key alone, ready for $(…)");
     assert!(key.starts_with("zpk_live_"));
     let client = gateway.client.with_key(key);
     client.get("/v1/instances").returns(200).await;
 
-    let table = said(&["keys", "list"], gateway.state());
+    let table = said(&["keys", "list"], &gateway.state());
     assert!(table.contains("laptop") && !table.contains(key), "{table}");
-    let listed: Value = serde_json::from_str(&said(&["keys", "list", "--json"], gateway.state())).unwrap();
+    let listed: Value = serde_json::from_str(&said(&["keys", "list", "--json"], &gateway.state())).unwrap();
     let rows = listed["data"].as_array().or_else(|| listed.as_array()).unwrap();
     let id = rows.iter().find(|row| row["name"] == "laptop").unwrap()["id"]
         .as_str()
         .unwrap()
         .to_owned();
-    said(&["keys", "revoke", &id], gateway.state());
+    said(&["keys", "revoke", &id], &gateway.state());
     client.get("/v1/instances").refused(401, "auth_invalid").await;
-    let again = run(&["keys", "revoke", &id], gateway.state());
+    let again = run(&["keys", "revoke", &id], &gateway.state());
     assert!(!again.status.success());
 
     let narrow = said(
@@ -64,7 +64,7 @@ async fn a_key_is_made_and_printed_alone_listed_and_revoked() {
             "--scopes",
             "instances:read,events:read",
         ],
-        gateway.state(),
+        &gateway.state(),
     );
     let narrow = gateway.client.with_key(narrow.trim_end());
     narrow.get("/v1/instances").returns(200).await;
@@ -75,7 +75,7 @@ async fn a_key_is_made_and_printed_alone_listed_and_revoked() {
 async fn keys_are_made_without_a_server_as_well() {
     let mut gateway = Setup::connecting_to("ws://127.0.0.1:9/ws/chat").start().await;
     gateway.stop().await;
-    let key = said(&["keys", "create", "--name", "offline"], gateway.state());
+    let key = said(&["keys", "create", "--name", "offline"], &gateway.state());
     gateway.start_again().await;
     gateway
         .client
@@ -90,7 +90,7 @@ async fn a_message_is_sent_and_events_are_seen_from_a_terminal() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
-    let table = said(&["instances", "list"], gateway.state());
+    let table = said(&["instances", "list"], &gateway.state());
     assert!(table.contains(&instance.id) && table.contains("connected"), "{table}");
 
     let mut tail = Command::new(SANDBOX)
@@ -126,7 +126,7 @@ async fn a_message_is_sent_and_events_are_seen_from_a_terminal() {
     let event: Value = serde_json::from_str(&first).unwrap();
     assert_eq!(event["event"], "message.received");
 
-    let printed = said(&["send", &instance.id, FRIEND, "from a terminal"], gateway.state());
+    let printed = said(&["send", &instance.id, FRIEND, "from a terminal"], &gateway.state());
     let id = simulator.gets(FRIEND, "from a terminal").await["id"]
         .as_str()
         .unwrap()
@@ -267,7 +267,7 @@ async fn a_second_server_on_the_same_state_is_refused() {
             "--simulator",
             "ws://127.0.0.1:9/ws/chat",
         ],
-        gateway.state(),
+        &gateway.state(),
     );
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("in use"), "{output:?}");

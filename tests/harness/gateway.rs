@@ -83,7 +83,7 @@ impl Setup {
     pub async fn start(self) -> Gateway {
         let state = tempfile::tempdir().unwrap();
         let log = Log::default();
-        let process = self.run(&log, 0, state.path());
+        let process = self.run(&log, 0, &state_in(&state));
         let port = ready(&log, 0).await;
         let mut gateway = Gateway {
             client: Client::new(format!("http://127.0.0.1:{port}")),
@@ -117,6 +117,11 @@ impl Setup {
     }
 }
 
+/// A folder that is not there yet, so that the gateway makes it as it should be.
+fn state_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("state")
+}
+
 /// Waits for the line that names the address.
 async fn ready(log: &Log, from: usize) -> u16 {
     log.find("the gateway's address in its log", from, |line| {
@@ -140,8 +145,8 @@ impl Gateway {
     }
 
     /// The state folder.
-    pub fn state(&self) -> &Path {
-        self.state.path()
+    pub fn state(&self) -> PathBuf {
+        state_in(&self.state)
     }
 
     /// What it has printed.
@@ -203,7 +208,7 @@ impl Gateway {
     /// Starts it again at the same address with the same state.
     pub async fn start_again(&mut self) {
         let from = self.log.lines().len();
-        self.process = self.setup.run(&self.log, self.port, self.state.path());
+        self.process = self.setup.run(&self.log, self.port, &self.state());
         ready(&self.log, from).await;
         self.wait_ready().await;
     }
@@ -249,7 +254,7 @@ impl Gateway {
         if self.process.exit().is_some() {
             return undone;
         }
-        let socket = self.state.path().join("admin.sock");
+        let socket = self.state().join("admin.sock");
         let Some(instances) = ask(&socket, "/v1/instances?limit=100") else {
             return undone;
         };
