@@ -111,7 +111,7 @@ impl From<WriteError> for Error {
                 Code::StorageFull,
                 "The gateway's disk is full, so nothing of this request was stored. Free some space, then send it again.",
             )
-            .with_retry_after(Duration::from_secs(60)),
+            .with_retry_after(Duration::from_mins(1)),
             WriteError::Closed => Error::new(
                 Code::ShuttingDown,
                 "The gateway is stopping. Send this again in a few seconds.",

@@ -314,7 +314,8 @@ impl Writer {
             .is_some_and(|since| clock::moment().since(since) >= LAZY_FOR);
         let durable = flush || overdue || batch.to_disk || jobs.iter().any(|job| job.class().durable);
         // An answer may rest on what an earlier lazy operation wrote, so that has to be on disk before a durable answer.
-        if !batch.changed && !(durable && lazy) {
+        let has_work = batch.changed || (durable && lazy);
+        if !has_work {
             return Attempt::Committed;
         }
         if durable {
@@ -380,10 +381,9 @@ impl Writer {
                 (Attempt::Committed, Fault::Full) => Ok(()),
                 (_, fault) => Err(fault),
             },
-            Ok(false) => Err(fault),
             // "Full" promises that nothing was stored, which nobody knows before the file is open again.
             Err(cause) if self.attempted.is_some() => Err(cause),
-            Err(_) => Err(fault),
+            Ok(false) | Err(_) => Err(fault),
         }
     }
 

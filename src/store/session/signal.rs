@@ -15,13 +15,13 @@ use crate::store::tables::{IDENTITIES, PREKEYS, SENDER_KEYS, SESSIONS, SIGNED_PR
 
 impl SessionStore {
     /// Durably stores bytes under addresses of this session.
-    async fn put_addressed<V: AsRef<[u8]>>(
+    async fn put_addressed<V>(
         &self,
         table: Table,
         rows: impl Iterator<Item = (impl AsRef<str>, V)> + Send,
     ) -> Result<()>
     where
-        V: Send + 'static,
+        V: AsRef<[u8]> + Send + 'static,
     {
         let rows: Vec<(Vec<u8>, V)> = rows
             .map(|(address, value)| (self.addressed(address.as_ref()), value))
