@@ -231,6 +231,11 @@ impl Session {
         })
     }
 
+    /// What the library still has to say after a connection is closed.
+    pub async fn last_word(&mut self, within: Duration) -> Option<Life> {
+        clock::timeout(within, self.lives.recv()).await.ok().flatten()
+    }
+
     /// Tells the outbox that messages can be sent.
     pub fn opened(&mut self) {
         self.logins += 1;

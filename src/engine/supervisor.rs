@@ -62,6 +62,9 @@ const SLOW_WAIT: Duration = Duration::from_mins(10);
 /// A connection that lasted this long was a good one: the next failure is the first.
 const STABLE: Duration = Duration::from_secs(30);
 
+/// How long to wait for the news of a link after the socket on which it happened is closed.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// How often health is looked at.
 const ROUND: Duration = Duration::from_secs(30);
 
@@ -480,6 +483,19 @@ impl Supervisor {
     async fn closed(&mut self, ended: Result<(), ()>) {
         self.board.set_connected(None);
         let lasted = self.opened_at.take().map(|at| clock::moment().since(at));
+        // While a phone links, the server may close the socket before the library has finished saying so: what looks
+        // like a loss is the middle of a success.
+        let scanning = matches!(*self.board.pairing.borrow(), Pairing::Code(_));
+        if ended.is_ok()
+            && scanning
+            && !self.paired
+            && self.verdict.is_none()
+            && let Some(session) = &mut self.session
+            && let Some(life) = session.last_word(LAST_WORD).await
+        {
+            // No connection is held here, so this cannot come back to this place.
+            Box::pin(self.live(life)).await;
+        }
         let verdict = self.verdict.take();
         let paired = std::mem::take(&mut self.paired);
         let Some(session) = &mut self.session else {

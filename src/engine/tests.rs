@@ -260,7 +260,8 @@ async fn a_phone_scans_and_the_instance_connects_in_the_order_of_its_life() {
     assert_eq!(connected["phone_number"], OWNER);
     assert_eq!(connected["jid"], format!("{OWNER}@s.whatsapp.net"));
     assert!(connected["lid"].as_str().unwrap().ends_with("@lid"));
-    assert!(passed.iter().all(|name| name == "instance.status"), "{passed:?}");
+    // From the code by way of `connecting` straight to connected: the server's hanging up in between is no loss.
+    assert_eq!(passed, ["instance.status", "instance.status"]);
     let row = house.row(id);
     assert_eq!(
         (row.status, row.wanted, row.status_reason),
