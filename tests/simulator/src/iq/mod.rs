@@ -37,7 +37,7 @@ impl World {
             "usync" => self.usync_iq(from, node)?,
             "passive" => self.passive_iq(from, node),
             "md" => self.devices_iq(from, node)?,
-            "w:sync:app:state" => app_state::answer(node),
+            "w:sync:app:state" => self.app_state_iq(from, node)?,
             "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
             "abt" | "w" | "privacy" | "blocklist" | "w:m" | "urn:xmpp:whatsapp:dirty" => {
                 match settings::answer(&namespace, node) {

@@ -13,6 +13,7 @@ use crate::hexadecimal;
 use crate::queue::Queue;
 use crate::state::Journal;
 
+pub(crate) mod app_state;
 pub(crate) mod greeting;
 pub(crate) mod receive;
 pub(crate) mod scan;

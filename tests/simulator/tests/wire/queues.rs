@@ -32,7 +32,7 @@ fn ids(stanzas: &[Node]) -> Vec<String> {
 }
 
 /// A linked companion that has uploaded keys and acknowledged the phone's greeting.
-async fn settled(addr: std::net::SocketAddr) -> (Keys, Client) {
+pub async fn settled(addr: std::net::SocketAddr) -> (Keys, Client) {
     let keys = link(addr, NUMBER).await;
     let (mut client, _) = log_in(addr, &keys, NUMBER).await;
     assert_eq!(
