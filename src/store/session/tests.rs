@@ -1,10 +1,14 @@
 //! The same random operations against our tables and against whatsapp-rust's own store in memory: the answers must be
 //! the same, also after the file was closed and opened again.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use whatsapp_rust::store::error::StoreError;
 use whatsapp_rust::store::traits::{
     AppStateSyncKey, Backend, DeviceInfo, DeviceListRecord, LidPnMappingEntry, MsgSecretEntry, PendingInboundKey,
     PendingInboundRow, TcTokenEntry,
@@ -13,8 +17,9 @@ use whatsapp_rust::wacore::appstate::hash::HashState;
 use whatsapp_rust::wacore::appstate::processor::AppStateMutationMAC;
 use whatsapp_rust::wacore::store::{Device, InMemoryBackend};
 
-use crate::store::Store;
+use crate::store::space::Space;
 use crate::store::tests::disk::Disk;
+use crate::store::{Store, SweepLimits, WriteError};
 
 /// Few names, so that operations meet; some are prefixes of others, some are no names at all.
 const NAMES: &[&str] = &["", "a", "ab", "a@s", "a:1@s", "ab@s", "b@lid", "ação:2@s", "a\0b"];
@@ -430,6 +435,37 @@ async fn what_is_expired_in_thousands_goes_and_what_is_not_stays() {
     for (id, expected) in [("0", true), ("2500", false), ("2501", true)] {
         let found = backend.get_msg_secret("c", "s", id).await.unwrap();
         assert_eq!(found.is_some(), expected, "{id}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method's path is not general enough over the lifetime of a transaction"
+)]
+async fn a_nearly_full_disk_refuses_new_work_and_still_saves_keys_and_sweeps() {
+    let free = Arc::new(AtomicU64::new(5));
+    let asked = Arc::clone(&free);
+    let space = Space::with(10, move || Some(asked.load(Ordering::Relaxed)));
+    let store = Disk::default().open_with(Arc::new(|_| ()), space).unwrap();
+    assert!(matches!(
+        store.write(|tx| tx.next_session()).await,
+        Err(WriteError::Full)
+    ));
+    let backend: Arc<dyn Backend> = Arc::new(store.session(1));
+    backend.put_session("a@s", b"ratchet").await.unwrap();
+    let inbound = backend.store_pending_inbound("c", "s", "m", b"text").await;
+    assert!(matches!(inbound, Err(StoreError::Io(error)) if error.kind() == ErrorKind::StorageFull));
+    let limits = SweepLimits {
+        journal_age: Duration::ZERO,
+        journal_bytes: 0,
+        log_age: Duration::ZERO,
+    };
+    store.sweep(limits).await.unwrap();
+    free.store(50, Ordering::Relaxed);
+    while store.write(|tx| tx.next_session()).await.is_err() {
+        tokio::task::yield_now().await;
     }
     store.close().await;
 }

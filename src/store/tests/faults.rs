@@ -1,12 +1,10 @@
 //! Disks that are full or fail: who is told, what is kept, and that it works again afterwards.
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::Disk;
 use super::*;
 use crate::domain::id::EventId;
-use crate::store::space::Space;
 use crate::store::{Store, WriteError};
 
 fn journal(store: &Store) -> Vec<EventId> {
@@ -100,32 +98,5 @@ async fn readers_survive_a_disk_that_fails_and_comes_back() {
     };
     assert_eq!(found[0].id, Some(id));
     append(&store, 3).await.unwrap();
-    store.close().await;
-}
-
-#[tokio::test]
-async fn a_nearly_full_disk_refuses_new_work_and_still_saves_keys_and_sweeps() {
-    let free = Arc::new(AtomicU64::new(5));
-    let asked = Arc::clone(&free);
-    let space = Space::with(10, move || Some(asked.load(Ordering::Relaxed)));
-    let store = Disk::default().open_with(sink().0, space).unwrap();
-    assert!(matches!(append(&store, 1).await, Err(WriteError::Full)));
-    let session = store.session(1);
-    whatsapp_rust::store::traits::SignalStore::put_session(&session, "a@s", b"ratchet")
-        .await
-        .unwrap();
-    let inbound =
-        whatsapp_rust::store::traits::ProtocolStore::store_pending_inbound(&session, "c", "s", "m", b"text").await;
-    assert!(inbound.is_err());
-    let limits = crate::store::SweepLimits {
-        journal_age: std::time::Duration::ZERO,
-        journal_bytes: 0,
-        log_age: std::time::Duration::ZERO,
-    };
-    store.sweep(limits).await.unwrap();
-    free.store(50, Ordering::Relaxed);
-    while append(&store, 1).await.is_err() {
-        tokio::task::yield_now().await;
-    }
     store.close().await;
 }

@@ -2,7 +2,7 @@
 //!
 //! `WHATISUP_MEASURE_MIB=1024 cargo test --lib store::tests::measure -- --nocapture`
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,49 @@ fn how_long_opening_takes_after_a_kill_and_what_quick_repair_costs() {
     let walked = open_file(&copy, 16 << 20, false).unwrap();
     println!("opened it without quick repair in {:?}", started.elapsed());
     drop(walked.begin_read().unwrap());
+}
+
+#[test]
+fn how_many_events_a_second_are_stored_by_one_caller_and_by_many() {
+    if std::env::var_os(FOLDER).is_some() || mebibytes().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = Store::open(&options(folder.path()), sink().0).unwrap();
+    let mut log = std::fs::File::create(folder.path().join("log")).unwrap();
+    // In turn, because a shared machine is fast and slow by the second.
+    for _ in 0..5 {
+        let started = Instant::now();
+        for _ in 0..200 {
+            log.write_all(&[7; ROW]).unwrap();
+            log.sync_data().unwrap();
+        }
+        let floor = 200.0 / started.elapsed().as_secs_f64();
+        let [one, many] = [1u32, 64].map(|callers| {
+            let started = Instant::now();
+            let each = 200;
+            runtime.block_on(async {
+                let mut all = tokio::task::JoinSet::new();
+                for _ in 0..callers {
+                    let store = store.clone();
+                    all.spawn(async move {
+                        for _ in 0..each {
+                            store.write(|tx| tx.append_event(&event(7))).await.unwrap();
+                        }
+                    });
+                }
+                all.join_all().await;
+            });
+            f64::from(callers * each) / started.elapsed().as_secs_f64()
+        });
+        println!(
+            "append and flush {floor:.0}/s; one caller {one:.0}/s = {:.2} of it; 64 callers {many:.0}/s = {:.1} of one",
+            one / floor,
+            many / one
+        );
+    }
+    runtime.block_on(store.close());
 }
 
 /// Alternates commits with and without quick repair, one row each.
