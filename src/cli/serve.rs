@@ -76,7 +76,7 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         url: simulation.url(),
         ..engine_options
     };
-    let engine = Engine::start(store.clone(), engine_options);
+    let engine = Engine::start(store.clone(), engine_options).await;
     let app = App::new(store.clone(), bus, engine, &app_options(config, &state));
     // Before anybody is let in, so that whoever reads "listening" finds it done.
     if state.is_first_start() {

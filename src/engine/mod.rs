@@ -34,6 +34,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use whatsapp_rust::wacore::store::traits::Backend;
 
@@ -156,8 +157,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the engine and, in the background, every instance that is wanted and linked. Needs a running tokio runtime.
-    pub fn start(store: Store, options: Options) -> Engine {
+    /// Starts the engine: puts right what a crash left behind, then brings back, in the background, every instance that
+    /// is wanted and linked.
+    ///
+    /// When this answers, no stored status claims a connection that this process does not have.
+    pub async fn start(store: Store, options: Options) -> Engine {
         let target = Target::parse(&options.url);
         let asks = target.as_ref().is_ok_and(Target::is_whatsapp);
         let version = VersionSource::new(Arc::new(fetch::Fetch::new()), asks);
@@ -175,7 +179,8 @@ impl Engine {
             }),
         };
         tokio::spawn(version.keep_fresh());
-        tokio::spawn(engine.clone().resume());
+        let wanted = engine.take_stock().await;
+        tokio::spawn(engine.clone().resume(wanted));
         engine
     }
 
@@ -298,47 +303,57 @@ impl Engine {
         send(&handle, order).await
     }
 
-    /// Brings back what ran when the process ended, and puts right what a crash left behind.
-    async fn resume(self) {
+    /// Puts right what a crash left behind, and answers which instances are to be brought back.
+    async fn take_stock(&self) -> Vec<InstanceId> {
+        let store = &self.inner.shared.store;
+        let mut wanted = Vec::new();
         let mut before = None;
         loop {
-            let page = match self.inner.shared.store.read(|view| view.instances(before, PAGE)) {
+            let page = match store.read(|view| view.instances(before, PAGE)) {
                 Ok(page) => page,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "the instances could not be read, none is resumed"
+                        "the instances could not be read, not all are resumed"
                     );
-                    return;
+                    return wanted;
                 }
             };
             let full = page.len() == PAGE;
             before = page.last().map(|row| row.id);
-            for row in page {
-                self.resume_one(&row).await;
-            }
+            let resumed = |row: &&Instance| row.wanted && row.is_linked() && row.status != Status::Failed;
+            wanted.extend(page.iter().filter(resumed).map(|row| row.id));
+            // A page at once: these writes share one commit.
+            join_all(
+                page.iter()
+                    .filter(|row| claims_a_session(row))
+                    .map(|row| self.correct(row.id)),
+            )
+            .await;
             if !full {
-                return;
+                return wanted;
             }
         }
     }
 
-    async fn resume_one(&self, row: &Instance) {
-        let stale = matches!(row.status, Status::Connected | Status::Connecting | Status::Qr);
-        // An order may have come before this one's turn; then its task knows better.
-        if self.handles().tasks.contains_key(&row.id) {
-            return;
+    /// Takes back a status that only a running session may have.
+    async fn correct(&self, instance: InstanceId) {
+        let note = Note::new(Change::Lost)
+            .because(Trouble::gateway_ended())
+            .disconnected(DisconnectReason::Network);
+        if let Err(error) = record(&self.inner.shared.store, instance, note).await {
+            tracing::error!(instance.id = %instance, error = &error as &dyn std::error::Error, "a stale status could not be put right");
         }
-        if stale {
-            let note = Note::new(Change::Lost)
-                .because(Trouble::gateway_ended())
-                .disconnected(DisconnectReason::Network);
-            if let Err(error) = record(&self.inner.shared.store, row.id, note).await {
-                tracing::error!(instance.id = %row.id, error = &error as &dyn std::error::Error, "a stale status could not be put right");
+    }
+
+    /// Brings back what ran when the process ended.
+    async fn resume(self, wanted: Vec<InstanceId>) {
+        for instance in wanted {
+            // An order may have come before this one's turn; then its task knows better.
+            if self.handles().tasks.contains_key(&instance) {
+                continue;
             }
-        }
-        if row.wanted && row.is_linked() && row.status != Status::Failed {
-            if let Ok(handle) = self.handle(row.id) {
+            if let Ok(handle) = self.handle(instance) {
                 // Resuming does not wait for WhatsApp, and nobody waits for the answer.
                 let (answer, _) = oneshot::channel();
                 let _ = handle.commands.try_send((Order::Resume, answer));
@@ -346,6 +361,11 @@ impl Engine {
             clock::sleep(RESUME_STAGGER).await;
         }
     }
+}
+
+/// Whether a status says that a session runs.
+const fn claims_a_session(row: &Instance) -> bool {
+    matches!(row.status, Status::Connected | Status::Connecting | Status::Qr)
 }
 
 /// Gives an order and waits, within bounds, until it is carried out.

@@ -34,11 +34,11 @@ struct House {
 }
 
 impl House {
-    fn open(url: &str) -> House {
-        House::open_in(Arc::new(tempfile::tempdir().unwrap()), url)
+    async fn open(url: &str) -> House {
+        House::open_in(Arc::new(tempfile::tempdir().unwrap()), url).await
     }
 
-    fn open_in(folder: Arc<tempfile::TempDir>, url: &str) -> House {
+    async fn open_in(folder: Arc<tempfile::TempDir>, url: &str) -> House {
         let bus = Bus::new();
         let sink = bus.clone();
         let options = store::Options {
@@ -57,7 +57,8 @@ impl House {
                 ack_timeout: Duration::from_secs(30),
                 max_sessions: 10,
             },
-        );
+        )
+        .await;
         House {
             engine,
             store,
@@ -73,7 +74,7 @@ impl House {
         self.engine.stop().await;
         self.store.close().await;
         let House { folder, url, .. } = self;
-        House::open_in(folder, &url)
+        House::open_in(folder, &url).await
     }
 
     async fn instance(&self) -> InstanceId {
@@ -247,7 +248,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_scans_and_the_instance_connects_in_the_order_of_its_life() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.instance().await;
     let qr = house.engine.qr(id, LIMIT).await.unwrap();
     assert!(qr.expires_at > clock::now());
@@ -276,7 +277,7 @@ async fn a_phone_scans_and_the_instance_connects_in_the_order_of_its_life() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_sent_delivered_and_read_each_told_once_and_in_order() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     let message = house.send(id, FRIEND, "hello").await;
@@ -307,7 +308,7 @@ async fn a_message_is_sent_delivered_and_read_each_told_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_messages_each_way_arrive_in_order_and_once() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     for number in 0..100 {
@@ -345,7 +346,7 @@ async fn a_hundred_messages_each_way_arrive_in_order_and_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_received_names_its_sender_by_phone_number() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     let message = world.write(FRIEND, OWNER, "good+morning").await;
     let (received, _) = house.until(EventName::MessageReceived).await;
@@ -363,7 +364,7 @@ async fn a_message_received_names_its_sender_by_phone_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_owner_types_on_the_phone_is_told_as_sent_from_a_device() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     house.linked(&world).await;
     let message = world.write(OWNER, FRIEND, "typed").await;
     let (sent, passed) = house.until(EventName::MessageSent).await;
@@ -377,7 +378,7 @@ async fn what_the_owner_types_on_the_phone_is_told_as_sent_from_a_device() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_keeps_the_link_and_catches_up_with_what_came_meanwhile() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     house.engine.stop().await;
     let row = house.row(id);
@@ -404,7 +405,7 @@ async fn a_restart_keeps_the_link_and_catches_up_with_what_came_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_that_unlinks_leaves_the_instance_failed_and_unlinked() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.instance().await;
     let qr = house.engine.qr(id, LIMIT).await.unwrap();
     let device = world.scan(OWNER, &qr.code).await["device"].as_u64().unwrap();
@@ -434,7 +435,7 @@ async fn a_phone_that_unlinks_leaves_the_instance_failed_and_unlinked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_message_fails_with_whatsapps_code() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     world.fault(serde_json::json!({"kind": "nack", "code": 463})).await;
@@ -449,7 +450,7 @@ async fn a_refused_message_fails_with_whatsapps_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_without_an_account_fails_and_the_next_message_still_goes_out() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     house.send(id, "5511888880000", "nobody").await;
@@ -464,7 +465,7 @@ async fn a_number_without_an_account_fails_and_the_next_message_still_goes_out()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_without_acknowledgement_goes_out_again_under_the_same_id() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     world
@@ -489,7 +490,7 @@ async fn an_unreachable_whatsapp_is_told_with_its_reason_and_the_next_attempt() 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/ws/chat", listener.local_addr().unwrap());
     drop(listener);
-    let house = House::open(&url);
+    let house = House::open(&url).await;
     let id = house.instance().await;
     let error = house.engine.qr(id, Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(error.code, Code::WhatsappTimeout);
@@ -521,7 +522,7 @@ async fn a_server_that_cannot_prove_to_be_whatsapp_is_told_as_certificate() {
             while let Some(Ok(_)) = websocket.next().await {}
         }
     });
-    let house = House::open(&url);
+    let house = House::open(&url).await;
     let id = house.instance().await;
     let error = house.engine.qr(id, Duration::from_secs(3)).await.unwrap_err();
     assert_eq!(error.details.unwrap()["reason"], "certificate");
@@ -540,7 +541,7 @@ async fn a_simulator_that_comes_back_is_found_again() {
     };
     let world = World::with(options.clone()).await;
     let address = world.simulator.addr();
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.simulator.shutdown().await;
     let (lost, _) = house.until(EventName::InstanceDisconnected).await;
@@ -572,7 +573,7 @@ async fn a_refused_login_is_shown_with_its_reason_and_never_tried_again() {
         (418, "refused_by_whatsapp", "session_invalidated", true),
     ] {
         let world = World::start().await;
-        let mut house = House::open(&world.url());
+        let mut house = House::open(&world.url()).await;
         let id = house.linked(&world).await;
         world
             .fault(serde_json::json!({"kind": "failure", "reason": reason, "expire": 3600}))
@@ -601,7 +602,7 @@ async fn a_refused_login_is_shown_with_its_reason_and_never_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unavailable_server_is_tried_again() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.fault(serde_json::json!({"kind": "failure", "reason": 503})).await;
     house.engine.restart(id).await.unwrap();
@@ -621,7 +622,7 @@ async fn an_unavailable_server_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_is_opened_elsewhere_is_given_up_but_kept() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world
         .fault(serde_json::json!({"kind": "stream-error", "code": 409}))
@@ -642,7 +643,7 @@ async fn a_link_that_is_opened_elsewhere_is_given_up_but_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_is_made_again_and_loses_nothing() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     world.inbox(FRIEND).await;
     world.fault(serde_json::json!({"kind": "drop-socket"})).await;
@@ -659,7 +660,7 @@ async fn a_cut_connection_is_made_again_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_cannot_be_read_is_told_and_arrives_when_it_is_sent_again() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     house.linked(&world).await;
     world.fault(serde_json::json!({"kind": "corrupt-ciphertext"})).await;
     let message = world.write(FRIEND, OWNER, "damaged").await;
@@ -676,7 +677,7 @@ async fn a_message_that_cannot_be_read_is_told_and_arrives_when_it_is_sent_again
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_an_instance_unlinks_it_and_forgets_its_keys() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     let session = house.row(id).session;
     house.engine.remove(id).await.unwrap();
@@ -696,7 +697,7 @@ async fn deleting_an_instance_unlinks_it_and_forgets_its_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logging_out_forgets_the_link_on_both_sides() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     let session = house.row(id).session;
     house.engine.logout(id).await.unwrap();
@@ -715,7 +716,7 @@ async fn logging_out_forgets_the_link_on_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_instance_keeps_its_link_and_connects_again_without_a_code() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     house.engine.disconnect(id).await.unwrap();
     let row = house.row(id);
@@ -736,7 +737,7 @@ async fn a_disconnected_instance_keeps_its_link_and_connects_again_without_a_cod
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_one_instance_is_shown_and_mended_and_touches_nobody_else() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     let id = house.linked(&world).await;
     let other = house.instance().await;
     house.engine.qr(other, LIMIT).await.unwrap();
@@ -758,7 +759,7 @@ async fn a_crash_in_one_instance_is_shown_and_mended_and_touches_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_sessions_run_than_are_allowed() {
     let world = World::start().await;
-    let mut house = House::open(&world.url());
+    let mut house = House::open(&world.url()).await;
     house.engine.stop().await;
     house.engine = Engine::start(
         house.store.clone(),
@@ -769,7 +770,8 @@ async fn no_more_sessions_run_than_are_allowed() {
             ack_timeout: Duration::from_secs(30),
             max_sessions: 1,
         },
-    );
+    )
+    .await;
     let (one, two) = (house.instance().await, house.instance().await);
     house.engine.qr(one, LIMIT).await.unwrap();
     assert_eq!(house.engine.connect(two).await.unwrap_err().code, Code::AtCapacity);
@@ -781,7 +783,7 @@ async fn no_more_sessions_run_than_are_allowed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_exist_cannot_be_connected() {
-    let house = House::open("ws://127.0.0.1:1/ws/chat");
+    let house = House::open("ws://127.0.0.1:1/ws/chat").await;
     let unknown = InstanceId::new(clock::now());
     for error in [
         house.engine.connect(unknown).await.unwrap_err(),
@@ -790,4 +792,28 @@ async fn what_does_not_exist_cannot_be_connected() {
     ] {
         assert_eq!(error.code, Code::InstanceNotFound);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_left_behind_by_a_crash_is_taken_back_before_anybody_can_ask() {
+    let house = House::open("ws://127.0.0.1:1/ws/chat").await;
+    let (linked, pairing) = (house.instance().await, house.instance().await);
+    house
+        .store
+        .write(move |tx| {
+            for (id, status) in [(linked, Status::Connected), (pairing, Status::Qr)] {
+                let mut row = tx.instance(id)?.unwrap();
+                row.status = status;
+                row.jid = (id == linked).then(|| Address::phone(OWNER).unwrap());
+                tx.put_instance(&row)?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let house = house.reopen().await;
+    let row = house.row(linked);
+    assert_eq!(row.status, Status::Disconnected);
+    assert_eq!(row.status_reason.unwrap().code, "gateway_ended");
+    assert_eq!(house.row(pairing).status, Status::Pending);
 }

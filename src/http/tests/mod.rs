@@ -82,7 +82,8 @@ impl Running {
                 ack_timeout: Duration::from_mins(1),
                 max_sessions: 4,
             },
-        );
+        )
+        .await;
         let app = App::new(store, bus, engine, &setup.app);
         let key = app.keys.create(&Caller::OWNER, draft("test")).await.unwrap().secret;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
