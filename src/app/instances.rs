@@ -139,7 +139,7 @@ impl Patch {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Error::validation(problems))
+            Err(Error::validation(&problems))
         }
     }
 }

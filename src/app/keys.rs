@@ -205,7 +205,7 @@ impl Keyring {
             ));
         }
         if !problems.is_empty() {
-            return Err(Error::validation(problems));
+            return Err(Error::validation(&problems));
         }
         require_no_wider(caller, draft.scopes.as_deref())?;
         let secret = format!(

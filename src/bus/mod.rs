@@ -14,8 +14,9 @@ use crate::domain::event::{EventFilter, SharedFrame};
 use crate::domain::id::EventId;
 use crate::store::CommitSink;
 
-/// Frames that may wait for one subscriber before it is cut.
-pub const QUEUE_FRAMES: usize = 256;
+/// Frames that may wait for one subscriber before it is cut. A single commit may bring hundreds (a backlog of messages
+/// after a night offline), which no reader could take in between; the bytes below are the bound on memory.
+pub const QUEUE_FRAMES: usize = 1024;
 
 /// Bytes that may wait for one subscriber before it is cut; a queue of QR pictures is larger than one of receipts.
 pub const QUEUE_BYTES: usize = 1 << 20;

@@ -158,8 +158,8 @@ impl Error {
     }
 
     /// Every problem of a request at once.
-    pub fn validation(problems: Vec<FieldProblem>) -> Self {
-        let message = match problems.as_slice() {
+    pub fn validation(problems: &[FieldProblem]) -> Self {
+        let message = match problems {
             [one] => format!("{}: {}", one.path, one.problem),
             many => format!("{} fields need attention, see details.fields", many.len()),
         };
@@ -168,7 +168,7 @@ impl Error {
 
     /// One problem of a request.
     pub fn invalid(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::validation(vec![FieldProblem::new(path, problem)])
+        Self::validation(&[FieldProblem::new(path, problem)])
     }
 
     /// Adds details for a program.

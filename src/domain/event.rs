@@ -578,7 +578,10 @@ mod tests {
             ..sample()
         };
         let frame = event.encode(EventId::from_u128(1)).unwrap();
-        assert_eq!(frame.sse().iter().filter(|byte| **byte == b'\n').count(), 3);
+        assert_eq!(
+            String::from_utf8(frame.sse().to_vec()).unwrap().matches('\n').count(),
+            3
+        );
         assert!(!frame.sse().contains(&b'\r'));
     }
 

@@ -139,25 +139,20 @@ pub fn transition(from: Status, change: Change, linked: bool) -> Result<Status, 
     use Change::{Crashed, Lost, Opened, Paired, QrExhausted, QrOffered, Refused, Start, Stopped, Unlinked};
     use Status::{Connected, Connecting, Disconnected, Failed, Pending, Qr};
     let to = match (change, from) {
-        // A session without a link stays pending until WhatsApp offers a code; one with a link connects.
-        (Start, Connected) => return Err(IllegalMove { from, change }),
-        (Start, _) if linked => Connecting,
-        (Start, Qr) => Qr,
-        (Start, _) => Pending,
-        // A linked session is never offered a code, and a running one does not fall back to pairing.
-        (QrOffered, Connected) => return Err(IllegalMove { from, change }),
+        // What runs is not started again, and a linked or running session is never offered a code.
+        (Start | QrOffered, Connected) => return Err(IllegalMove { from, change }),
         (QrOffered, _) if linked => return Err(IllegalMove { from, change }),
-        (QrOffered, _) => Qr,
-        (QrExhausted, Pending | Qr) => Pending,
+        // A session without a link stays pending until WhatsApp offers a code; one with a link connects.
+        (Start, _) if linked => Connecting,
+        (Start | QrOffered, Qr) | (QrOffered, _) => Qr,
         (Paired, Pending | Qr | Connecting | Disconnected | Failed) => Connecting,
         (Opened, Pending | Qr | Connecting | Disconnected | Failed | Connected) if linked => Connected,
         // Nobody's session is lost while there is no link: it is still pending, with the reason beside it.
         (Lost | Crashed, _) if !linked => Pending,
         (Lost | Crashed, Pending | Connecting | Connected | Disconnected | Qr) => Disconnected,
-        (Refused(_), _) => Failed,
-        (Stopped, Failed) => Failed,
+        (Refused(_), _) | (Stopped, Failed) => Failed,
         (Stopped, _) if linked => Disconnected,
-        (Stopped | Unlinked, _) => Pending,
+        (Start | Stopped | Unlinked, _) | (QrExhausted, Pending | Qr) => Pending,
         (QrExhausted | Paired | Opened | Lost | Crashed, _) => return Err(IllegalMove { from, change }),
     };
     Ok(to)

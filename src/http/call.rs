@@ -81,7 +81,7 @@ impl Call {
         if problems.is_empty() {
             Ok((cursor, limit))
         } else {
-            Err(Error::validation(problems))
+            Err(Error::validation(&problems))
         }
     }
 
@@ -154,7 +154,7 @@ impl Query {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Error::validation(problems))
+            Err(Error::validation(&problems))
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Fields<'_>) -> Option<T>) ->
     match read {
         Some(read) if problems.is_empty() => Ok(read),
         _ if problems.is_empty() => Err(Error::internal("a body was refused without a reason")),
-        _ => Err(Error::validation(problems)),
+        _ => Err(Error::validation(&problems)),
     }
 }
 

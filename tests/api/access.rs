@@ -88,7 +88,6 @@ async fn a_revoked_or_expired_key_is_refused() {
         .await;
     assert!(passing["secret"].as_str().unwrap().starts_with("zpk_test_"));
     assert_eq!(passing["expires_at"], *expires_at);
-    let expires_at = gateway.in_an_hour().await;
     let passing = gateway.client.with_key(passing["secret"].as_str().unwrap());
     passing.get("/v1/instances").returns(200).await;
     gateway.advance(3601).await;

@@ -83,7 +83,7 @@ fn wanted(call: &Call) -> Result<Wanted, Error> {
         _ => None,
     };
     if !problems.is_empty() {
-        return Err(Error::validation(problems));
+        return Err(Error::validation(&problems));
     }
     let instance = call.query("instance_id").map(parse_id).transpose()?;
     Ok(Wanted {

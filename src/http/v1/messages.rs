@@ -127,7 +127,7 @@ fn idempotency_key(call: &Call) -> Result<Option<String>, Error> {
     }
     match call.header("idempotency-key") {
         Some(key) if !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_CHARACTERS => Ok(Some(key.to_owned())),
-        _ => Err(Error::validation(vec![FieldProblem::new(
+        _ => Err(Error::validation(&[FieldProblem::new(
             PATH,
             "must be 1 to 255 visible ASCII characters",
         )])),
