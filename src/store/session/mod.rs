@@ -70,15 +70,6 @@ impl SessionStore {
         self.store.submit(CLASS, work).await.map_err(unwritable)
     }
 
-    /// Writes a new message and waits for the disk; refused while the disk is nearly full.
-    async fn intake<T, F>(&self, work: F) -> Result<T>
-    where
-        F: FnMut(&mut Tx<'_>) -> std::result::Result<T, WriteError> + Send + 'static,
-        T: Send + 'static,
-    {
-        self.store.write(work).await.map_err(unwritable)
-    }
-
     /// Writes what may be lost in a crash.
     async fn lazily<T, F>(&self, work: F) -> Result<T>
     where

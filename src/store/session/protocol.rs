@@ -48,8 +48,9 @@ impl SessionStore {
             return Ok(());
         }
         let now = clock::now().seconds();
-        // Not from the reserve of the disk: a message that finds no room is not acknowledged, and WhatsApp keeps it.
-        self.intake(move |tx| {
+        // From the reserve of the disk: the ratchet has moved on and may be saved, so this copy is the only one that can
+        // still be read when WhatsApp sends the message again. Without it the repeat counts as known and is lost.
+        self.durably(move |tx| {
             for (key, message) in &rows {
                 PENDING_INBOUND.put(tx, key, now, true, message)?;
             }
