@@ -43,7 +43,7 @@ pub(super) enum Order {
     /// End the task: the process stops.
     Stop,
     /// Fail, to see that nobody else notices.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "sandbox"))]
     Panic,
 }
 
@@ -286,7 +286,7 @@ impl Supervisor {
                 }
                 Ok(())
             }
-            #[cfg(test)]
+            #[cfg(all(test, feature = "sandbox"))]
             Order::Panic => panic!("on request"),
         }
     }
