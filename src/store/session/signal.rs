@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +13,20 @@ use crate::store::encoding::Span;
 use crate::store::error::ReadError;
 use crate::store::rows::{Order, Rows, step};
 use crate::store::tables::{IDENTITIES, PREKEYS, SENDER_KEYS, SESSIONS, SIGNED_PREKEYS, Table};
+use crate::sys::clock;
+
+/// How long moved ratchets wait before they are handed to the writer.
+const DECRYPTED_FIRST: Duration = Duration::from_millis(20);
+
+/// Lets what was just decrypted reach the writer's queue before the ratchet that decrypted it.
+///
+/// whatsapp-rust 0.7.0 saves ratchets on a timer of its own (`signal_flush.rs`), which may fire between decrypting a
+/// message and storing its readable copy. A process killed between those two commits would take WhatsApp's repeat of the
+/// message for a known one and acknowledge it unread. The writer keeps the order of its queue, so a moment's wait here puts
+/// the copy first; a ratchet that is saved late costs nothing, it moves forward again by itself.
+async fn after_what_they_decrypted() {
+    clock::sleep(DECRYPTED_FIRST).await;
+}
 
 impl SessionStore {
     /// Durably stores bytes under addresses of this session.
@@ -108,6 +123,7 @@ impl SignalStore for SessionStore {
     }
 
     async fn put_sessions_batch(&self, sessions: &[(Arc<str>, Bytes)]) -> Result<()> {
+        after_what_they_decrypted().await;
         self.put_addressed(SESSIONS, sessions.iter().cloned()).await
     }
 
