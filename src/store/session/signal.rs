@@ -248,6 +248,7 @@ impl SignalStore for SessionStore {
     }
 
     async fn put_sender_keys_batch(&self, sender_keys: &[(Arc<str>, Bytes)]) -> Result<()> {
+        after_what_they_decrypted().await;
         self.put_addressed(SENDER_KEYS, sender_keys.iter().cloned()).await
     }
 
