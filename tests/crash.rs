@@ -139,12 +139,48 @@ async fn ten_kills_in_a_two_way_stream_of_messages_lose_and_repeat_nothing() {
 
     instance.becomes("connected").await;
     instance.settles().await;
-    let events = eventually("everything on the stream", async || {
-        let events: Vec<Value> = seen.lock().unwrap().clone();
-        let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-        (count("message.received") >= written.len() && count("message.sent") >= accepted.len()).then_some(events)
-    })
-    .await;
+    // Asked as a list of what is missing, so that a failure names it.
+    let events = std::cell::RefCell::new(Vec::new());
+    let missing = async || {
+        *events.borrow_mut() = seen.lock().unwrap().clone();
+        let events = events.borrow();
+        let told = |name: &str, at: &str| -> BTreeSet<String> {
+            events
+                .iter()
+                .filter(|event| event["event"] == name)
+                .filter_map(|event| event.pointer(at)?.as_str().map(str::to_owned))
+                .collect()
+        };
+        let (received, sent) = (
+            told("message.received", "/body/text"),
+            told("message.sent", "/message_id"),
+        );
+        let unheard = written.iter().filter(|text| !received.contains(*text)).cloned();
+        let unsent = accepted
+            .iter()
+            .filter(|(_, id)| !sent.contains(id))
+            .map(|(text, id)| format!("{text} {id}"));
+        unheard.chain(unsent).collect::<Vec<String>>()
+    };
+    let waited = std::time::Instant::now();
+    while !missing().await.is_empty() && waited.elapsed() < crate::harness::wait::PATIENCE {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let missing = missing().await;
+    if !missing.is_empty() {
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for event in seen.lock().unwrap().iter() {
+            *names.entry(event["event"].to_string()).or_default() += 1;
+            if event["event"] == "message.undecryptable" {
+                println!("{event}");
+            }
+        }
+        println!("told: {names:#?}");
+        println!("the simulator: {:#}", simulator.stats().await);
+        panic!("accepted or written, and not on the stream: {missing:?}");
+    }
+    assert!(!reading.is_finished(), "the reader met something it may not meet");
+    let events = events.into_inner();
     reading.abort();
 
     let inbox = simulator.texts(FRIEND).await;
