@@ -14,7 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use whatsapp_rust::bot::Bot;
 use whatsapp_rust::prelude::Client;
 use whatsapp_rust::wacore::store::DevicePropsOverride;
-use whatsapp_rust::{CacheConfig, CacheEntryConfig, TokioRuntime};
+use whatsapp_rust::{CacheConfig, TokioRuntime};
 
 use super::Shared;
 use super::board::Board;
@@ -125,8 +125,8 @@ impl Session {
         board.watch_attempt(attempt.clone());
         let inbox = Inbox::new(shared.store.clone(), instance, board.clone());
         let caches = CacheConfig {
-            // With an entry in memory, noting a sent message for later retries leaves the way of the send.
-            recent_messages: CacheEntryConfig::new(Some(Duration::from_mins(5)), 256),
+            // No copies in memory: with them the library notes a sent message in the background, and a process that is
+            // killed after WhatsApp's acknowledgement has nothing to send when the recipient asks for it again.
             seed_msg_secrets_from_history: false,
             ..CacheConfig::default()
         };

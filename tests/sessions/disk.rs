@@ -59,6 +59,7 @@ async fn a_full_disk_is_told_as_507_and_what_comes_in_meanwhile_arrives_once_aft
     instance.act("restart").await;
     let received = events.next("message.received").await;
     assert_eq!(received["body"]["text"], "while the disk was full");
+    instance.becomes("connected").await;
     let id = instance.send(FRIEND, "accepted again").await;
     assert_eq!(events.next("message.sent").await["message_id"], *id);
     simulator.gets(FRIEND, "accepted again").await;
