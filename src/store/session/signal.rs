@@ -16,14 +16,16 @@ use crate::store::tables::{IDENTITIES, PREKEYS, SENDER_KEYS, SESSIONS, SIGNED_PR
 use crate::sys::clock;
 
 /// How long moved ratchets wait before they are handed to the writer.
-const DECRYPTED_FIRST: Duration = Duration::from_millis(20);
+///
+/// Short on purpose: the longer the ratchets stay in memory, the more of them a kill takes along.
+const DECRYPTED_FIRST: Duration = Duration::from_millis(2);
 
 /// Lets what was just decrypted reach the writer's queue before the ratchet that decrypted it.
 ///
 /// whatsapp-rust 0.7.0 saves ratchets on a timer of its own (`signal_flush.rs`), which may fire between decrypting a
 /// message and storing its readable copy. A process killed between those two commits would take WhatsApp's repeat of the
 /// message for a known one and acknowledge it unread. The writer keeps the order of its queue, so a moment's wait here puts
-/// the copy first; a ratchet that is saved late costs nothing, it moves forward again by itself.
+/// the copy first.
 async fn after_what_they_decrypted() {
     clock::sleep(DECRYPTED_FIRST).await;
 }
