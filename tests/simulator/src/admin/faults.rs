@@ -1,15 +1,25 @@
 //! `POST /admin/fault`.
 
 use bytes::Bytes;
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::parameters::phone_number;
-use super::{Answer, Refusal};
+use super::{Answer, Refusal, Route, Run};
 use crate::account::DeviceAddress;
 use crate::fault::{Fault, Kind};
 use crate::stanza::stream_error;
 use crate::world::{Hub, World};
+
+/// The calls.
+pub(super) const ROUTES: &[Route] = &[Route {
+    method: Method::POST,
+    path: "/admin/fault",
+    parameters: "JSON body: kind, [phone], [times: 1 | n | 0 or \"always\"], [code], [reason], [expire], [ms], [deliver]",
+    summary: "Makes the next thing go wrong; kind none forgets all faults.",
+    run: Run::Now(|hub, _, body| add(hub, body)),
+}];
 
 /// Known to the papers, not to this simulator yet.
 const NOT_YET: [&str; 2] = ["passkey", "media-404"];
@@ -29,7 +39,7 @@ struct Body {
     deliver: Option<bool>,
 }
 
-pub(super) fn add(hub: &Hub, body: &Bytes) -> Answer {
+fn add(hub: &Hub, body: &Bytes) -> Answer {
     let body: Body =
         serde_json::from_slice(body).map_err(|error| Refusal::bad(format!("the body is not a fault: {error}")))?;
     if body.kind == "none" {

@@ -1,8 +1,9 @@
 //! The admin interface: people and tests drive the phones and break things with it.
 //!
-//! One table names every call; it yields the dispatch, `Allow` and the page under `GET /admin`.
+//! Each file lists its calls in a table; the tables yield the dispatch, `Allow` and the page under `GET /admin`.
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -11,140 +12,38 @@ use crate::state::Unwritable;
 use crate::world::Hub;
 
 mod faults;
+mod messages;
 mod parameters;
 mod phones;
 mod report;
 
 use parameters::Parameters;
 
-/// One call.
-struct Route {
+/// One call; each file of this room lists its own.
+pub(super) struct Route {
     method: Method,
     path: &'static str,
-    call: Call,
-    /// Query parameters, optional ones in brackets.
+    /// Query parameters and body, optional ones in brackets.
     parameters: &'static str,
     summary: &'static str,
+    run: Run,
 }
 
+/// How a call is carried out.
 #[derive(Clone, Copy)]
-enum Call {
-    Document,
-    RootKey,
-    Stats,
-    Fault,
-    ScanQr,
-    EnterCode,
-    Send,
-    Burst,
-    Inbox,
-    Read,
-    Unlink,
-    Online,
-    Offline,
-    Answering,
+enum Run {
+    /// In one go.
+    Now(fn(&Hub, &Parameters, &Bytes) -> Answer),
+    /// With waiting, for a client's answer for example.
+    Later(for<'a> fn(&'a Hub, &'a Parameters, &'a Bytes) -> BoxFuture<'a, Answer>),
 }
 
-const ROUTES: &[Route] = &[
-    Route {
-        method: Method::GET,
-        path: "/admin",
-        call: Call::Document,
-        parameters: "",
-        summary: "This list.",
-    },
-    Route {
-        method: Method::GET,
-        path: "/admin/root-key",
-        call: Call::RootKey,
-        parameters: "",
-        summary: "The root key that signs this simulator's certificates, as publicKeyHex.",
-    },
-    Route {
-        method: Method::GET,
-        path: "/admin/stats",
-        call: Call::Stats,
-        parameters: "",
-        summary: "Counters, open sockets, phones with their companions, waiting faults.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/fault",
-        call: Call::Fault,
-        parameters: "JSON body: kind, [phone], [times: 1 | n | 0 or \"always\"], [code], [reason], [expire], [ms], [deliver]",
-        summary: "Makes the next thing go wrong; kind none forgets all faults.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/scan-qr",
-        call: Call::ScanQr,
-        parameters: "phone; body: the QR text",
-        summary: "The phone scans a QR code; answers when the companion is linked.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/enter-code",
-        call: Call::EnterCode,
-        parameters: "phone, code",
-        summary: "The phone types a pairing code (not available yet).",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/send",
-        call: Call::Send,
-        parameters: "from, to, text, [lid: address by LID]",
-        summary: "A phone sends a text; answers with its id.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/burst",
-        call: Call::Burst,
-        parameters: "from, to, count, [prefix]",
-        summary: "A phone sends many texts, prefix0, prefix1 …, in order; answers with their ids.",
-    },
-    Route {
-        method: Method::GET,
-        path: "/admin/mock-phone/inbox",
-        call: Call::Inbox,
-        parameters: "phone",
-        summary: "What the phone decrypted, oldest first.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/read",
-        call: Call::Read,
-        parameters: "phone, id",
-        summary: "The phone's owner opens a message; its sender gets a read receipt.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/unlink",
-        call: Call::Unlink,
-        parameters: "phone, device",
-        summary: "The phone removes a linked companion.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/online",
-        call: Call::Online,
-        parameters: "phone",
-        summary: "The phone connects and works off what waited for it.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/offline",
-        call: Call::Offline,
-        parameters: "phone",
-        summary: "The phone disconnects; what it is sent waits.",
-    },
-    Route {
-        method: Method::POST,
-        path: "/admin/mock-phone/answering",
-        call: Call::Answering,
-        parameters: "phone, [on: true | false]",
-        summary: "Whether the phone marks messages from clients as read and echoes them.",
-    },
-];
+/// All calls; the first paths are the ones that newcomers need.
+fn routes() -> impl Iterator<Item = &'static Route> {
+    [report::ROUTES, phones::ROUTES, messages::ROUTES, faults::ROUTES]
+        .into_iter()
+        .flatten()
+}
 
 /// A call that was not carried out, and why.
 #[derive(Debug)]
@@ -199,7 +98,7 @@ pub(crate) async fn answer(hub: &Hub, method: &Method, path: &str, query: &str, 
     } else {
         path.trim_end_matches('/')
     };
-    let matching = || ROUTES.iter().filter(|route| route.path == path);
+    let matching = || routes().filter(|route| route.path == path);
     let Some(route) = matching().find(|route| route.method == *method) else {
         let allowed: Vec<&str> = matching().map(|route| route.method.as_str()).collect();
         if allowed.is_empty() {
@@ -213,53 +112,16 @@ pub(crate) async fn answer(hub: &Hub, method: &Method, path: &str, query: &str, 
         return response;
     };
     let outcome = match Parameters::parse(query) {
-        Ok(parameters) => carry_out(hub, route.call, &parameters, body).await,
+        Ok(parameters) => match route.run {
+            Run::Now(run) => run(hub, &parameters, body),
+            Run::Later(run) => run(hub, &parameters, body).await,
+        },
         Err(refusal) => Err(refusal),
     };
     match outcome {
         Ok(value) => reply(StatusCode::OK, &value),
         Err(refusal) => refusal.into_response(),
     }
-}
-
-async fn carry_out(hub: &Hub, call: Call, parameters: &Parameters, body: &Bytes) -> Answer {
-    match call {
-        Call::Document => Ok(document()),
-        Call::RootKey => Ok(hub.look(|world| json!({"publicKeyHex": hex::encode(world.keys.root_public())}))),
-        Call::Stats => Ok(hub.look(report::stats)),
-        Call::Fault => faults::add(hub, body),
-        Call::ScanQr => phones::scan_qr(hub, parameters, body).await,
-        Call::EnterCode => Err(Refusal::not_available(
-            "pairing by code is not available yet; scan the QR code",
-        )),
-        Call::Send => phones::send(hub, parameters, body),
-        Call::Burst => phones::burst(hub, parameters).await,
-        Call::Inbox => phones::inbox(hub, parameters),
-        Call::Read => phones::read(hub, parameters),
-        Call::Unlink => phones::unlink(hub, parameters),
-        Call::Online => phones::set_online(hub, parameters, true),
-        Call::Offline => phones::set_online(hub, parameters, false),
-        Call::Answering => phones::set_answering(hub, parameters),
-    }
-}
-
-fn document() -> Value {
-    let calls: Vec<Value> = ROUTES
-        .iter()
-        .map(|route| {
-            json!({
-                "method": route.method.as_str(),
-                "path": route.path,
-                "parameters": route.parameters,
-                "summary": route.summary,
-            })
-        })
-        .collect();
-    json!({
-        "about": "WhatsApp simulator. Clients connect to ws://…/ws/chat. A phone number is digits only; a phone exists \
-                  once a call names it, every other number is not on WhatsApp. Errors are {\"error\": …}.",
-        "calls": calls,
-    })
 }
 
 fn reply(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

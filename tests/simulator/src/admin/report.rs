@@ -1,12 +1,57 @@
-//! What `GET /admin/stats` shows.
+//! What can be asked: the calls themselves, the root key, counters and how things stand.
 
+use http::Method;
 use serde_json::{Value, json};
 
+use super::{Route, Run};
 use crate::account::{Account, DeviceAddress};
 use crate::world::World;
 
+/// The calls.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/admin",
+        parameters: "",
+        summary: "This list.",
+        run: Run::Now(|_, _, _| Ok(document())),
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/root-key",
+        parameters: "",
+        summary: "The root key that signs this simulator's certificates, as publicKeyHex.",
+        run: Run::Now(|hub, _, _| Ok(hub.look(|world| json!({"publicKeyHex": hex::encode(world.keys.root_public())})))),
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/stats",
+        parameters: "",
+        summary: "Counters, open sockets, phones with their companions, waiting faults.",
+        run: Run::Now(|hub, _, _| Ok(hub.look(stats))),
+    },
+];
+
+fn document() -> Value {
+    let calls: Vec<Value> = super::routes()
+        .map(|route| {
+            json!({
+                "method": route.method.as_str(),
+                "path": route.path,
+                "parameters": route.parameters,
+                "summary": route.summary,
+            })
+        })
+        .collect();
+    json!({
+        "about": "WhatsApp simulator. Clients connect to ws://…/ws/chat. A phone number is digits only; a phone exists \
+                  once a call names it, every other number is not on WhatsApp. Errors are {\"error\": …}.",
+        "calls": calls,
+    })
+}
+
 /// Counters, and how things stand.
-pub(super) fn stats(world: &World) -> Value {
+fn stats(world: &World) -> Value {
     let mut report = serde_json::to_value(&world.stats).unwrap_or_default();
     let mut logged_in: Vec<Value> = Vec::new();
     for account in world.accounts.iter() {

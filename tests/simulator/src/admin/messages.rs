@@ -1,0 +1,129 @@
+//! Calls that write and read a phone's messages.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use super::parameters::Parameters;
+use super::phones::{ensure, in_world};
+use super::{Answer, Refusal, Route, Run};
+use crate::account::Form;
+use crate::phone::send::text_message;
+use crate::world::Hub;
+
+/// The longest burst.
+const BURST_LIMIT: usize = 100_000;
+/// Messages of a burst that are sent without letting anybody else in.
+const BURST_STEP: usize = 50;
+/// The longest text, as on the real network.
+const TEXT_LIMIT: usize = 65_536;
+
+/// The calls.
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/send",
+        parameters: "from, to, text, [lid: address by LID]",
+        summary: "A phone sends a text; answers with its id.",
+        run: Run::Now(send),
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/burst",
+        parameters: "from, to, count, [prefix]",
+        summary: "A phone sends many texts, prefix0, prefix1 …, in order; answers with their ids.",
+        run: Run::Later(|hub, parameters, _| Box::pin(burst(hub, parameters))),
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/mock-phone/inbox",
+        parameters: "phone",
+        summary: "What the phone decrypted, oldest first.",
+        run: Run::Now(|hub, parameters, _| inbox(hub, parameters)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/read",
+        parameters: "phone, id",
+        summary: "The phone's owner opens a message; its sender gets a read receipt.",
+        run: Run::Now(|hub, parameters, _| read(hub, parameters)),
+    },
+];
+
+fn send(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
+    if !body.is_empty() {
+        return Err(Refusal::not_available(
+            "only texts are available yet; give them as the parameter `text`",
+        ));
+    }
+    let (from, to) = (parameters.number("from")?, parameters.number("to")?);
+    let text = checked_text(parameters.required("text")?)?;
+    let form = form(parameters)?;
+    let id = in_world(hub, |world| {
+        world.ensure_phone(from)?;
+        world.ensure_phone(to)?;
+        world.phone_sends(from, to, form, text_message(text))
+    })?;
+    Ok(json!({"id": id}))
+}
+
+async fn burst(hub: &Hub, parameters: &Parameters) -> Answer {
+    let (from, to) = (parameters.number("from")?, parameters.number("to")?);
+    let count: usize = parameters.whole("count")?;
+    let prefix = checked_text(parameters.text("prefix").unwrap_or_default())?;
+    if count > BURST_LIMIT {
+        return Err(Refusal::bad(format!("`count` must be at most {BURST_LIMIT}")));
+    }
+    let form = form(parameters)?;
+    ensure(hub, from)?;
+    ensure(hub, to)?;
+    let mut ids = Vec::with_capacity(count);
+    while ids.len() < count {
+        let step = ids.len()..count.min(ids.len() + BURST_STEP);
+        let sent: Vec<String> = in_world(hub, |world| {
+            step.map(|index| world.phone_sends(from, to, form, text_message(&format!("{prefix}{index}"))))
+                .collect()
+        })?;
+        ids.extend(sent);
+        tokio::task::yield_now().await;
+    }
+    Ok(json!({"ids": ids}))
+}
+
+fn checked_text(text: &str) -> Result<&str, Refusal> {
+    if text.len() > TEXT_LIMIT {
+        return Err(Refusal::bad(format!("a text has at most {TEXT_LIMIT} bytes")));
+    }
+    Ok(text)
+}
+
+fn form(parameters: &Parameters) -> Result<Form, Refusal> {
+    Ok(if parameters.flag("lid", false)? {
+        Form::Lid
+    } else {
+        Form::Number
+    })
+}
+
+fn inbox(hub: &Hub, parameters: &Parameters) -> Answer {
+    let number = parameters.number("phone")?;
+    ensure(hub, number)?;
+    hub.look(|world| {
+        let account = world
+            .accounts
+            .get(number)
+            .ok_or_else(|| Refusal::not_found("no such phone"))?;
+        serde_json::to_value(account.phone.inbox())
+            .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    })
+}
+
+fn read(hub: &Hub, parameters: &Parameters) -> Answer {
+    let (number, id) = (parameters.number("phone")?, parameters.required("id")?);
+    ensure(hub, number)?;
+    if in_world(hub, |world| world.phone_opens(number, id))? {
+        Ok(json!({"read": id}))
+    } else {
+        Err(Refusal::not_found("the phone has no readable message with that id"))
+    }
+}
