@@ -78,6 +78,7 @@ impl Plan {
             state: Some(state.join("simulator")),
             phones: 1 + u32::try_from(CONTACTS.len()).unwrap_or(0),
             answering: true,
+            tls: false,
         };
         let simulator = Simulator::start(options)
             .await

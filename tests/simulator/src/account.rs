@@ -422,6 +422,9 @@ pub(crate) mod key {
     /// The server's key pairs.
     pub(crate) const SERVER: &str = "server/keys";
 
+    /// The TLS certificate and its key.
+    pub(crate) const TLS: &str = "server/tls";
+
     /// An account with its phone's lasting keys.
     pub(crate) fn account(number: &str) -> String {
         format!("account/{number}")

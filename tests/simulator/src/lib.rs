@@ -5,7 +5,7 @@
 //! client sends is checked, and refused when wrong.
 //!
 //! ```text
-//! server ─► noise, wire          one port: WebSocket and admin interface
+//! server ─► tls, noise, wire     one port, plain and TLS: WebSocket, media and admin interface
 //!    │  └─► pairing, login       a socket's life before and after it is linked
 //!    ├────► admin                people and tests
 //!    └────► world                all state behind one lock; a stanza is one transaction
@@ -44,9 +44,11 @@ mod server;
 mod stanza;
 mod state;
 mod stats;
+mod tls;
 mod wire;
 mod world;
 
+use server::Door;
 use state::{Journal, Records};
 use world::{Hub, World};
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub phones: u32,
     /// Whether new phones mark messages from clients as read and echo them.
     pub answering: bool,
+    /// Whether only TLS is spoken (`https` and `wss`); media is spoken by TLS in any case.
+    pub tls: bool,
 }
 
 impl Default for Options {
@@ -73,6 +77,7 @@ impl Default for Options {
             state: None,
             phones: 0,
             answering: false,
+            tls: false,
         }
     }
 }
@@ -81,6 +86,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Simulator {
     addr: SocketAddr,
+    certificate: String,
     stop: watch::Sender<bool>,
     server: JoinHandle<Result<()>>,
 }
@@ -108,21 +114,46 @@ impl Simulator {
             world.everybody_looks();
             Ok(())
         })?;
+        let (certificate, acceptor) = hub.look(|world| {
+            if let Some(folder) = &options.state {
+                world.tls.publish(folder)?;
+            }
+            Ok::<_, anyhow::Error>((world.tls.pem(), world.tls.acceptor()?))
+        })?;
         let listener = TcpListener::bind(options.listen)
             .await
             .with_context(|| format!("cannot listen on {}", options.listen))?;
         let addr = listener.local_addr()?;
-        tracing::info!(%addr, "simulator listens");
+        tracing::info!(%addr, tls_only = options.tls, "simulator listens");
+        if let Some(folder) = &options.state {
+            let file = folder.join(tls::CERTIFICATE_FILE);
+            tracing::info!(file = %file.display(), "clients that check certificates trust this file");
+        }
+        let door = Door {
+            acceptor,
+            tls_only: options.tls,
+        };
         let server = tokio::spawn(async move {
-            server::serve(hub.clone(), listener).await;
+            server::serve(hub.clone(), listener, door).await;
             hub.act(|world| world.journal.sync())
         });
-        Ok(Self { addr, stop, server })
+        Ok(Self {
+            addr,
+            certificate,
+            stop,
+            server,
+        })
     }
 
-    /// The bound address: `ws://{addr}/ws/chat` for clients, `http://{addr}/admin` for people and tests.
+    /// The bound address: `ws://{addr}/ws/chat` for clients, `http://{addr}/admin` for people and tests; `wss` and
+    /// `https` work there too, and alone with [`Options::tls`].
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The certificate that TLS clients have to trust, as PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
     }
 
     /// Ends every socket and flushes the state.

@@ -4,20 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use whatsapp_simulator::{Options, Simulator};
 
-/// A WhatsApp server and phones for tests: clients connect to ws://127.0.0.1:PORT/ws/chat, people and tests drive the
-/// phones through http://127.0.0.1:PORT/admin.
+/// A WhatsApp server and phones for tests: clients connect to ws://127.0.0.1:PORT/ws/chat (or wss), people and tests
+/// drive the phones through http://127.0.0.1:PORT/admin (or https). Media is at https://127.0.0.1:PORT.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// Port on 127.0.0.1; 0 picks a free one. The address is the first line on stdout.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// Speak HTTPS and WSS on the port (not available yet).
+    /// Speak only HTTPS and WSS on the port. Without it both are spoken, since clients fetch media by HTTPS always.
+    /// The certificate to trust is in GET /admin/certificate and in the state folder.
     #[arg(long)]
     tls: bool,
     /// Folder that keeps keys, accounts, links and queues across restarts.
@@ -50,15 +51,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    if arguments.tls {
-        bail!("--tls is not available yet; start without it and use ws://");
-    }
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let simulator = Simulator::start(Options {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         state: arguments.state,
         phones: arguments.phones,
         answering: arguments.answering,
+        tls: arguments.tls,
     })
     .await?;
     println!("listening on {}", simulator.addr());

@@ -1,4 +1,4 @@
-//! The TCP port: `WebSocket`s under `/ws/chat`, the admin interface under `/admin`.
+//! The TCP port, plain and TLS: `WebSocket`s under `/ws/chat`, the admin interface under `/admin`.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +15,17 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha1::{Digest as _, Sha1};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_websockets::ServerBuilder;
 
 use crate::admin::{self, Refusal};
 use crate::cert::Forged;
 use crate::fault::Kind;
 use crate::noise::{self, Pattern};
+use crate::tls;
 use crate::wire::{FrameSocket, Wire};
 use crate::world::Hub;
 use crate::{login, pairing};
@@ -42,14 +45,32 @@ const CONNECTIONS: usize = 4096;
 /// How long sockets may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// What a connection is let in by.
+pub(crate) struct Door {
+    /// The TLS half.
+    pub(crate) acceptor: TlsAcceptor,
+    /// Whether the plain half only says that it is not spoken.
+    pub(crate) tls_only: bool,
+}
+
+/// How a client speaks, and whether that is enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Tls,
+    Plain,
+    /// Plain where only TLS is spoken.
+    Refused,
+}
+
 /// Accepts until the simulator ends, then waits for the sockets.
-pub(crate) async fn serve(hub: Hub, listener: TcpListener) {
+pub(crate) async fn serve(hub: Hub, listener: TcpListener, door: Door) {
+    let door = Arc::new(door);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(hub.clone(), stream));
+                    connections.spawn(connection(hub.clone(), stream, door.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
@@ -70,16 +91,49 @@ pub(crate) async fn serve(hub: Hub, listener: TcpListener) {
 /// The WebSocket of a connection once its HTTP part has agreed to the upgrade.
 type Upgrade = Arc<Mutex<Option<OnUpgrade>>>;
 
-async fn connection(hub: Hub, stream: TcpStream) {
+async fn connection(hub: Hub, stream: TcpStream, door: Arc<Door>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
+    let opened = tokio::select! {
+        opened = tokio::time::timeout(HEAD_LIMIT, open(stream, &door)) => opened,
+        () = hub.stopped() => return,
+    };
+    match opened.context("the client says nothing").flatten() {
+        Ok(Opened::Tls(stream)) => speak(&hub, *stream, Speech::Tls).await,
+        Ok(Opened::Plain(stream)) if door.tls_only => speak(&hub, stream, Speech::Refused).await,
+        Ok(Opened::Plain(stream)) => speak(&hub, stream, Speech::Plain).await,
+        Err(error) => tracing::debug!(error = format!("{error:#}"), "a connection did not open"),
+    }
+}
+
+enum Opened {
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Plain(TcpStream),
+}
+
+/// Listens to the first byte: TLS always begins with the same one, which no HTTP request can begin with.
+async fn open(stream: TcpStream, door: &Door) -> Result<Opened> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0] == tls::FIRST_BYTE {
+        let stream = door.acceptor.accept(stream).await.context("TLS handshake")?;
+        Ok(Opened::Tls(Box::new(stream)))
+    } else {
+        Ok(Opened::Plain(stream))
+    }
+}
+
+async fn speak<S>(hub: &Hub, stream: S, speech: Speech)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let upgrade = Upgrade::default();
     let service = {
         let (hub, upgrade) = (hub.clone(), upgrade.clone());
         service_fn(move |request| {
             let (hub, upgrade) = (hub.clone(), upgrade.clone());
-            async move { Ok::<_, Infallible>(respond(&hub, request, &upgrade).await) }
+            async move { Ok::<_, Infallible>(respond(&hub, request, &upgrade, speech).await) }
         })
     };
     let http = hyper::server::conn::http1::Builder::new()
@@ -95,11 +149,23 @@ async fn connection(hub: Hub, stream: TcpStream) {
     }
     let agreed = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(agreed) = agreed {
-        websocket(&hub, agreed).await;
+        websocket(hub, agreed).await;
     }
 }
 
-async fn respond(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade) -> Response<Full<Bytes>> {
+async fn respond(
+    hub: &Hub,
+    mut request: Request<Incoming>,
+    upgrade: &Upgrade,
+    speech: Speech,
+) -> Response<Full<Bytes>> {
+    if speech == Speech::Refused {
+        return Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "this simulator was started with --tls: use https:// and wss://",
+        )
+        .into_response();
+    }
     if !is_loopback_host(request.headers()) {
         return Refusal::new(StatusCode::FORBIDDEN, "the Host header must name this machine").into_response();
     }
@@ -113,7 +179,7 @@ async fn respond(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade) -
             None => Refusal::new(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket only").into_response(),
         };
     }
-    if !is_own_origin(request.headers()) {
+    if !is_own_origin(request.headers(), speech) {
         return Refusal::new(
             StatusCode::FORBIDDEN,
             "pages of other origins may not use the admin interface",
@@ -187,11 +253,12 @@ fn is_loopback_authority(authority: &str) -> bool {
 }
 
 /// No page has business here: only requests without `Origin`, or from the admin interface's own address.
-fn is_own_origin(headers: &HeaderMap) -> bool {
+fn is_own_origin(headers: &HeaderMap, speech: Speech) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
-    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    let scheme = if speech == Speech::Tls { "https://" } else { "http://" };
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix(scheme));
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     origin.is_some_and(|origin| Some(origin) == host && is_loopback_authority(origin))
 }
@@ -287,11 +354,14 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_are_strangers() {
-        assert!(is_own_origin(&headers(&[("host", "127.0.0.1:1")])));
-        assert!(is_own_origin(&headers(&[
-            ("host", "127.0.0.1:1"),
-            ("origin", "http://127.0.0.1:1")
-        ])));
+        assert!(is_own_origin(&headers(&[("host", "127.0.0.1:1")]), Speech::Plain));
+        for (own, speech) in [
+            ("http://127.0.0.1:1", Speech::Plain),
+            ("https://127.0.0.1:1", Speech::Tls),
+        ] {
+            let headers = headers(&[("host", "127.0.0.1:1"), ("origin", own)]);
+            assert!(is_own_origin(&headers, speech), "{own}");
+        }
         for origin in [
             "null",
             "http://127.0.0.1:2",
@@ -300,7 +370,7 @@ mod tests {
             "https://web.whatsapp.com",
         ] {
             assert!(
-                !is_own_origin(&headers(&[("host", "127.0.0.1:1"), ("origin", origin)])),
+                !is_own_origin(&headers(&[("host", "127.0.0.1:1"), ("origin", origin)]), Speech::Plain),
                 "{origin}"
             );
         }

@@ -21,6 +21,7 @@ use crate::pairing::Pairing;
 use crate::stanza::{SERVER, fresh_id};
 use crate::state::{Journal, Records};
 use crate::stats::Stats;
+use crate::tls::Identity;
 
 /// With this many one-time prekeys left a companion is told to upload more.
 const LOW_PREKEYS: usize = 5;
@@ -69,6 +70,8 @@ impl Hub {
 pub(crate) struct World {
     /// Certificates and the server's static key.
     pub(crate) keys: ServerKeys,
+    /// The certificate of the port.
+    pub(crate) tls: Identity,
     /// Numbers, phones and companions.
     pub(crate) accounts: Accounts,
     /// Open sockets of logged-in companions.
@@ -98,8 +101,14 @@ impl World {
             Some(record) => ServerKeys::from_record(record)?,
             None => ServerKeys::generate(),
         };
+        let stored_tls = records.get(key::TLS);
+        let tls = match stored_tls {
+            Some(record) => Identity::from_record(record)?,
+            None => Identity::generate()?,
+        };
         let mut world = Self {
             keys,
+            tls,
             accounts: Accounts::restore(records)?,
             links: HashMap::new(),
             pairings: HashMap::new(),
@@ -113,8 +122,11 @@ impl World {
         };
         if stored.is_none() {
             world.journal.put(key::SERVER.to_owned(), world.keys.to_record()?);
-            world.journal.commit()?;
         }
+        if stored_tls.is_none() {
+            world.journal.put(key::TLS.to_owned(), world.tls.to_record()?);
+        }
+        world.journal.commit()?;
         Ok(world)
     }
 

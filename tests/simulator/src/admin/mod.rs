@@ -36,6 +36,14 @@ enum Run {
     Now(fn(&Hub, &Parameters, &Bytes) -> Answer),
     /// With waiting, for a client's answer for example.
     Later(for<'a> fn(&'a Hub, &'a Parameters, &'a Bytes) -> BoxFuture<'a, Answer>),
+    /// With an answer that is not JSON.
+    Raw(for<'a> fn(&'a Hub, &'a Parameters) -> BoxFuture<'a, Result<Raw, Refusal>>),
+}
+
+/// An answer that is not JSON.
+struct Raw {
+    content_type: String,
+    bytes: Bytes,
 }
 
 /// All calls; the first paths are the ones that newcomers need.
@@ -115,6 +123,12 @@ pub(crate) async fn answer(hub: &Hub, method: &Method, path: &str, query: &str, 
         Ok(parameters) => match route.run {
             Run::Now(run) => run(hub, &parameters, body),
             Run::Later(run) => run(hub, &parameters, body).await,
+            Run::Raw(run) => {
+                return match run(hub, &parameters).await {
+                    Ok(raw) => respond(StatusCode::OK, &raw.content_type, raw.bytes),
+                    Err(refusal) => refusal.into_response(),
+                };
+            }
         },
         Err(refusal) => Err(refusal),
     };
@@ -125,14 +139,21 @@ pub(crate) async fn answer(hub: &Hub, method: &Method, path: &str, query: &str, 
 }
 
 fn reply(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{value}\n")));
+    respond(status, "application/json; charset=utf-8", format!("{value}\n").into())
+}
+
+fn respond(status: StatusCode, content_type: &str, bytes: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(bytes));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/json; charset=utf-8"),
+    let headers = response.headers_mut();
+    // A phone's medium may bear any type; one that is no header value is not told.
+    if let Ok(content_type) = content_type.parse() {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::HeaderValue::from_static("nosniff"),
     );
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }

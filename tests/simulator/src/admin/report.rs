@@ -3,9 +3,9 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Route, Run};
+use super::{Raw, Route, Run};
 use crate::account::{Account, DeviceAddress};
-use crate::world::World;
+use crate::world::{Hub, World};
 
 /// The calls.
 pub(super) const ROUTES: &[Route] = &[
@@ -25,12 +25,26 @@ pub(super) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
+        path: "/admin/certificate",
+        parameters: "",
+        summary: "The certificate of this port as PEM: clients that speak TLS trust it.",
+        run: Run::Raw(|hub, _| Box::pin(std::future::ready(Ok(certificate(hub))))),
+    },
+    Route {
+        method: Method::GET,
         path: "/admin/stats",
         parameters: "",
         summary: "Counters, open sockets, phones with their companions, waiting faults.",
         run: Run::Now(|hub, _, _| Ok(hub.look(stats))),
     },
 ];
+
+fn certificate(hub: &Hub) -> Raw {
+    Raw {
+        content_type: "application/x-pem-file".to_owned(),
+        bytes: hub.look(|world| world.tls.pem()).into(),
+    }
+}
 
 fn document() -> Value {
     let calls: Vec<Value> = super::routes()
@@ -44,7 +58,8 @@ fn document() -> Value {
         })
         .collect();
     json!({
-        "about": "WhatsApp simulator. Clients connect to ws://…/ws/chat. A phone number is digits only; a phone exists \
+        "about": "WhatsApp simulator. Clients connect to ws://…/ws/chat or wss://…/ws/chat, both on this port, and \
+                  fetch media by https:// from it; GET /admin/certificate is what they trust. A phone number is digits only; a phone exists \
                   once a call names it, every other number is not on WhatsApp. Errors are {\"error\": …}.",
         "calls": calls,
     })

@@ -10,6 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 use whatsapp_rust::buffa::{Message as _, MessageField};
@@ -28,9 +29,16 @@ use whatsapp_rust::waproto::whatsapp::handshake_message::{ClientFinish, ClientHe
 /// Nothing on loopback takes this long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a client speaks through: plain TCP or TLS.
+pub type Pipe = Box<dyn Stream>;
+
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// A connected client.
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Pipe>,
     decoder: FrameDecoder,
     write: Option<NoiseCipher>,
     read: Option<NoiseCipher>,
@@ -60,7 +68,10 @@ fn handshake_message(bytes: &[u8]) -> wa::handshake_message::ServerHello {
 
 impl Client {
     async fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::open_over(addr, Box::new(TcpStream::connect(addr).await.unwrap())).await
+    }
+
+    async fn open_over(addr: SocketAddr, stream: Pipe) -> Self {
         let uri: http::Uri = format!("ws://{addr}/ws/chat").parse().unwrap();
         let (socket, _) = ClientBuilder::from_uri(uri).connect_on(stream).await.unwrap();
         Self {
@@ -152,7 +163,16 @@ impl Client {
     }
 
     pub async fn xx(addr: SocketAddr, statics: &KeyPair, payload: &wa::ClientPayload) -> Self {
-        let mut client = Self::open(addr).await;
+        Self::open(addr).await.xx_on(statics, payload).await
+    }
+
+    /// The same through a stream that somebody else has opened, TLS for example.
+    pub async fn xx_over(addr: SocketAddr, stream: Pipe, statics: &KeyPair, payload: &wa::ClientPayload) -> Self {
+        Self::open_over(addr, stream).await.xx_on(statics, payload).await
+    }
+
+    async fn xx_on(self, statics: &KeyPair, payload: &wa::ClientPayload) -> Self {
+        let mut client = self;
         let ephemeral = fresh_pair();
         client
             .hello(ClientHello {
@@ -312,7 +332,8 @@ pub async fn admin_with(
         .unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
+    let text = || Value::String(String::from_utf8_lossy(&body).into_owned());
+    (status, serde_json::from_slice(&body).unwrap_or_else(|_| text()))
 }
 
 pub async fn stats(addr: SocketAddr) -> Value {

@@ -5,8 +5,10 @@
 mod admin;
 mod app_state;
 mod client;
+mod https;
 mod linking;
 mod queues;
+mod tls;
 mod xeddsa;
 
 use std::net::SocketAddr;
