@@ -165,6 +165,12 @@ impl Account {
         )
     }
 
+    /// Dates the list of companions anew. Clients compare the dates of signed lists, so two changes within a second must
+    /// not share one.
+    pub(crate) fn devices_changed(&mut self) {
+        self.devices_changed_at = unix_seconds().max(self.devices_changed_at + 1);
+    }
+
     /// Notes the account's own record in the journal.
     pub(crate) fn save(&self, journal: &mut Journal) -> Result<()> {
         let record = AccountRecord {
@@ -202,7 +208,7 @@ impl Account {
         for sequence in companion.queue.sequences() {
             journal.delete(key::queued(&self.number, device, sequence));
         }
-        self.devices_changed_at = unix_seconds();
+        self.devices_changed();
         self.save(journal)?;
         Ok(true)
     }

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Skey,
     /// A pairing socket gets no QR codes.
     NoQr,
+    /// A pairing code is refused with an error code.
+    PairCode,
     /// The socket is cut without a word.
     DropSocket,
     /// The socket gets `<stream:error code=…/>` and is closed.

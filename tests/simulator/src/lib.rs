@@ -34,6 +34,7 @@ mod device_list;
 mod fault;
 mod hexadecimal;
 mod iq;
+mod link_code;
 mod login;
 mod noise;
 mod pairing;

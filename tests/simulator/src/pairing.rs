@@ -1,4 +1,5 @@
-//! A socket that wants to be linked: it is shown QR codes until a phone scans one, signs, and lets it log in.
+//! A socket that wants to be linked: it is shown QR codes until a phone scans one (or types a code), signs, and lets it
+//! log in. Whichever comes first wins.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::adv;
 use crate::clock::unix_seconds;
 use crate::device_list::Change;
 use crate::fault::Kind;
+use crate::link_code::LinkCode;
 use crate::queue::Queue;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
 use crate::wire::Wire;
@@ -25,6 +27,10 @@ const REFS: usize = 6;
 const FIRST_REF: Duration = Duration::from_mins(1);
 /// How long each further code lives.
 const NEXT_REF: Duration = Duration::from_secs(20);
+
+/// How long a phone's word takes to the server and back. Clients rely on it: zapo-js, and whatsapp-rust where a passkey
+/// is asked for, keep the agreed secret only once they have the answer to what they sent, and `pair-success` uses it.
+const PHONE_TRIP: Duration = Duration::from_millis(100);
 
 /// A socket that shows QR codes.
 pub(crate) struct Pairing {
@@ -40,8 +46,24 @@ pub(crate) struct Pairing {
     pub(crate) outgoing: Vec<Node>,
     /// What was granted and waits for the companion's signature.
     pub(crate) granted: Option<Granted>,
+    /// A code that waits to be typed on a phone.
+    pub(crate) code: Option<LinkCode>,
+    /// How many codes were asked for on this socket.
+    pub(crate) codes_asked: u32,
+    /// A phone is convinced and about to vouch.
+    pub(crate) confirmed: Option<Confirmed>,
     /// Wakes the socket's task.
     pub(crate) wake: Wake,
+}
+
+/// A phone that is convinced of the companion, having agreed on a secret with it.
+pub(crate) struct Confirmed {
+    /// The account.
+    pub(crate) number: String,
+    /// What only companion and phone know.
+    pub(crate) secret: Vec<u8>,
+    /// Tells the admin call how it ended.
+    pub(crate) outcome: oneshot::Sender<Result<DeviceAddress, String>>,
 }
 
 /// A grant under way.
@@ -80,6 +102,9 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
                 platform: platform(payload),
                 outgoing: Vec::new(),
                 granted: None,
+                code: None,
+                codes_asked: 0,
+                confirmed: None,
                 wake: wake.clone(),
             },
         );
@@ -116,12 +141,14 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
     }
     let last_ref_ends = Instant::now() + FIRST_REF + NEXT_REF * (u32::try_from(REFS)? - 1);
     loop {
-        let outgoing = hub.act(|world| {
-            Ok(world
-                .pairings
-                .get_mut(&socket)
-                .map(|pairing| std::mem::take(&mut pairing.outgoing))
-                .unwrap_or_default())
+        let (outgoing, ends_at) = hub.act(|world| {
+            let Some(pairing) = world.pairings.get_mut(&socket) else {
+                return Ok((Vec::new(), last_ref_ends));
+            };
+            // A code outlives the last picture; the real server keeps its socket too.
+            let code_ends = pairing.code.as_ref().map(LinkCode::patience_ends);
+            let outgoing = std::mem::take(&mut pairing.outgoing);
+            Ok((outgoing, code_ends.unwrap_or(last_ref_ends).max(last_ref_ends)))
         })?;
         for node in outgoing {
             wire.send(&node).await?;
@@ -132,12 +159,17 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
                 match hub.act(|world| Ok(world.pairing_stanza(socket, &node)))? {
                     Next::Continue => {}
                     Next::Answer(answer) => wire.send(&answer).await?,
+                    Next::Confirmed(answer) => {
+                        wire.send(&answer).await?;
+                        tokio::time::sleep(PHONE_TRIP).await;
+                        hub.act(|world| world.grant_confirmed(socket))?;
+                    }
                     Next::Linked => return wire.send(&stream_error(515)).await,
                     Next::Refused => return wire.send(&stream_error(401)).await,
                 }
             }
             () = wake.notified() => {}
-            () = tokio::time::sleep_until(last_ref_ends) => return Ok(()),
+            () = tokio::time::sleep_until(ends_at) => return Ok(()),
             () = hub.stopped() => return Ok(()),
         }
     }
@@ -147,6 +179,8 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
 pub(crate) enum Next {
     Continue,
     Answer(Node),
+    /// Answer, and let the phone that is now convinced vouch.
+    Confirmed(Node),
     Linked,
     Refused,
 }
@@ -171,7 +205,10 @@ impl World {
         }
         let id = node.text("id").unwrap_or_default();
         match node.text("type").as_deref() {
-            Some("get" | "set") => Next::Answer(crate::stanza::result(&id, [])),
+            Some("get" | "set") => match node.child("link_code_companion_reg") {
+                Some(asked) => self.link_code_iq(socket, &id, asked),
+                None => Next::Answer(crate::stanza::result(&id, [])),
+            },
             Some("error") => {
                 let granted = self.take_granted(socket, &id);
                 if let Some(granted) = granted {
@@ -254,7 +291,7 @@ impl World {
             queue: Queue::default(),
         };
         account.companions.insert(granted.device, companion);
-        account.devices_changed_at = unix_seconds();
+        account.devices_changed();
         account.save(&mut self.journal)?;
         account.save_companion(granted.device, &mut self.journal)?;
         let address = DeviceAddress::new(&granted.number, granted.device);

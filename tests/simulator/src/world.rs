@@ -16,6 +16,7 @@ use crate::cert::ServerKeys;
 use crate::clock::unix_seconds;
 use crate::fault::Faults;
 use crate::iq::encrypt::Bundle;
+use crate::link_code::Throttle;
 use crate::login::Link;
 use crate::pairing::Pairing;
 use crate::stanza::{SERVER, fresh_id};
@@ -78,6 +79,8 @@ pub(crate) struct World {
     pub(crate) links: HashMap<DeviceAddress, Link>,
     /// Open sockets that show a QR code.
     pub(crate) pairings: HashMap<u64, Pairing>,
+    /// Who asked for pairing codes lately.
+    pub(crate) throttle: Throttle,
     /// What goes wrong on purpose.
     pub(crate) faults: Faults,
     /// Counters.
@@ -112,6 +115,7 @@ impl World {
             accounts: Accounts::restore(records)?,
             links: HashMap::new(),
             pairings: HashMap::new(),
+            throttle: Throttle::default(),
             faults: Faults::default(),
             stats: Stats::default(),
             journal,

@@ -90,6 +90,14 @@ fn checked(kind: Kind, body: Body) -> Result<Fault, Refusal> {
                 "this fault needs a `code`, for example 463 for nack or 503 for stream-error",
             ));
         }
+        (Kind::PairCode, code) => match code.unwrap_or(400) {
+            code @ (400 | 403 | 429 | 452 | 500) => code,
+            _ => {
+                return Err(Refusal::bad(
+                    "`code` must be one that the server gives here: 400, 403, 429, 452 or 500",
+                ));
+            }
+        },
         (_, code) => code.unwrap_or_default(),
     };
     let reason = match (kind, body.reason) {

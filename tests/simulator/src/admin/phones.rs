@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::parameters::Parameters;
 use super::{Answer, Refusal, Route, Run};
 use crate::account::{DeviceAddress, Form};
-use crate::phone::scan::Code;
+use crate::phone::code;
+use crate::phone::scan::{Code, Outcome};
 use crate::world::{Hub, World};
 
 /// How long a client may take to answer a link.
@@ -28,11 +29,30 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::POST,
         path: "/admin/mock-phone/enter-code",
         parameters: "phone, code",
-        summary: "The phone types a pairing code (not available yet).",
-        run: Run::Now(|_, _, _| {
-            Err(Refusal::not_available(
-                "pairing by code is not available yet; scan the QR code",
-            ))
+        summary: "The phone types a pairing code, with or without its dash; answers when the companion is linked.",
+        run: Run::Later(|hub, parameters, _| Box::pin(enter_code(hub, parameters))),
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/expire-code",
+        parameters: "phone",
+        summary: "The code that waits for this number becomes too old at once, as after 180 seconds.",
+        run: Run::Now(|hub, parameters, _| {
+            let number = parameters.number("phone")?;
+            code_found(in_world(hub, |world| Ok(world.expire_code(number)))?, "expired")
+        }),
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/refresh-code",
+        parameters: "phone, [manual: true | false]",
+        summary: "The server forgets the code of this number and tells its client to show a new one (manual: once its owner asks).",
+        run: Run::Now(|hub, parameters, _| {
+            let (number, manual) = (parameters.number("phone")?, parameters.flag("manual", false)?);
+            code_found(
+                in_world(hub, |world| Ok(world.refresh_code(number, manual)))?,
+                "refreshed",
+            )
         }),
     },
     Route {
@@ -79,6 +99,33 @@ async fn scan_qr(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
     let text = std::str::from_utf8(body).map_err(|_| Refusal::bad("the body must be the text of the QR code"))?;
     let code = Code::parse(text).map_err(|error| Refusal::bad(format!("{error:#}")))?;
     let outcome = in_world(hub, |world| world.phone_scans(number, &code))?;
+    link_ends(hub, outcome).await
+}
+
+async fn enter_code(hub: &Hub, parameters: &Parameters) -> Answer {
+    let number = parameters.number("phone")?;
+    let code = code::spelled(parameters.required("code")?).map_err(|error| Refusal::bad(format!("{error:#}")))?;
+    let asked = in_world(hub, |world| world.code_asked_for(number))?;
+    let wrapped = asked.wrapped.clone();
+    // Deliberately slow arithmetic, and not under the world's lock.
+    let typed = tokio::task::spawn_blocking(move || code::typed(&code, &wrapped))
+        .await
+        .map_err(|error| Refusal::from(anyhow::Error::from(error)))?
+        .map_err(Refusal::from)?;
+    let outcome = in_world(hub, |world| world.phone_types(number, &asked, typed))?;
+    link_ends(hub, outcome).await
+}
+
+fn code_found(found: bool, word: &str) -> Answer {
+    if found {
+        Ok(json!({ word: true }))
+    } else {
+        Err(Refusal::not_found("no open client has asked for a code of this number"))
+    }
+}
+
+/// Waits until a client has answered a link.
+async fn link_ends(hub: &Hub, outcome: Outcome) -> Answer {
     match tokio::time::timeout(LINK_LIMIT, outcome).await {
         Ok(Ok(Ok(address))) => Ok(hub.look(|world| linked(world, &address))),
         Ok(Ok(Err(reason))) => Err(Refusal::new(StatusCode::CONFLICT, reason)),

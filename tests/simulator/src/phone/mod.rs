@@ -14,6 +14,7 @@ use crate::queue::Queue;
 use crate::state::Journal;
 
 pub(crate) mod app_state;
+pub(crate) mod code;
 pub(crate) mod greeting;
 pub(crate) mod receive;
 pub(crate) mod scan;

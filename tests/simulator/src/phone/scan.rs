@@ -13,6 +13,9 @@ use crate::pairing::Granted;
 use crate::stanza::fresh_id;
 use crate::world::World;
 
+/// Companions that a phone may have.
+const LINKED_DEVICES: usize = 4;
+
 /// How a link ended: the new device, or why not.
 pub(crate) type Outcome = oneshot::Receiver<Result<DeviceAddress, String>>;
 
@@ -66,20 +69,56 @@ impl World {
         if pairing.identity != code.identity {
             bail!("the code's identity key is not the one that the client registered with");
         }
-        self.grant(number, socket, &code.secret)
+        let (outcome, waiting) = oneshot::channel();
+        self.grant(number, socket, &code.secret, outcome)?;
+        Ok(waiting)
     }
 
-    /// Vouches for the companion behind a socket with the secret that only it and the phone know.
-    fn grant(&mut self, number: &str, socket: u64, secret: &[u8]) -> Result<Outcome> {
+    /// Refuses what a phone cannot do while it is offline.
+    pub(crate) fn require_online(&self, number: &str) -> Result<()> {
         let account = self.accounts.get(number).context("no such phone")?;
         if !account.phone.online {
             bail!("the phone is offline");
         }
+        Ok(())
+    }
+
+    /// Lets a phone vouch that has agreed on a secret with the companion behind a socket.
+    pub(crate) fn grant_confirmed(&mut self, socket: u64) -> Result<()> {
+        let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
+        let Some(confirmed) = pairing.confirmed.take() else {
+            return Ok(());
+        };
+        let (number, secret) = (confirmed.number, confirmed.secret);
+        let taken = pairing.granted.is_some();
+        let refusal = match self.require_online(&number) {
+            Ok(()) if taken => "another phone was faster".to_owned(),
+            Ok(()) => return self.grant(&number, socket, &secret, confirmed.outcome),
+            Err(error) => format!("{error:#}"),
+        };
+        // The caller may have stopped waiting.
+        let _ = confirmed.outcome.send(Err(refusal));
+        Ok(())
+    }
+
+    /// Vouches for the companion behind a socket with the secret that only it and the phone know.
+    fn grant(
+        &mut self,
+        number: &str,
+        socket: u64,
+        secret: &[u8],
+        outcome: oneshot::Sender<Result<DeviceAddress, String>>,
+    ) -> Result<()> {
+        self.require_online(number)?;
         let pairing = self.pairings.get(&socket).context("the socket is gone")?;
         if pairing.granted.is_some() {
             bail!("this code was scanned already");
         }
         let identity = pairing.identity.clone();
+        let linked = self.accounts.get(number).map_or(0, |account| account.companions.len());
+        if linked >= LINKED_DEVICES {
+            bail!("the phone has {linked} linked devices, no more are allowed; unlink one first");
+        }
         let forgery = Forgery {
             hmac: self.strike(Kind::Hmac, Some(number)).is_some(),
             account_signature: self.strike(Kind::AccountSignature, Some(number)).is_some(),
@@ -100,7 +139,6 @@ impl World {
         )?;
         let iq = fresh_id();
         let stanza = self.pair_success(number, device, &iq, grant.container)?;
-        let (outcome, waiting) = oneshot::channel();
         let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
         pairing.granted = Some(Granted {
             number: number.to_owned(),
@@ -112,7 +150,7 @@ impl World {
         });
         pairing.outgoing.push(stanza);
         pairing.wake.notify_one();
-        Ok(waiting)
+        Ok(())
     }
 }
 

@@ -437,38 +437,48 @@ pub struct Granted {
     pub container: wa::ADVSignedDeviceIdentityHMAC,
 }
 
-/// Registers and lets a phone scan.
-pub async fn register(addr: SocketAddr, keys: &Keys, number: &str) -> Granted {
-    let mut client = Client::xx(addr, &keys.noise, &keys.registration()).await;
-    let offer = client.next().await;
+/// The text of the QR code that a client shows once it was offered references.
+pub fn qr(offer: &Node, keys: &Keys) -> String {
     let refs = offer.get_optional_child("pair-device").unwrap();
     assert_eq!(refs.get_children_by_tag("ref").count(), 6);
     let reference = String::from_utf8(content(refs.get_children_by_tag("ref").next().unwrap())).unwrap();
-    let qr = format!(
+    format!(
         "https://wa.me/settings/linked_devices#{reference},{},{},{},1",
         BASE64_STANDARD.encode(public(&keys.noise)),
         BASE64_STANDARD.encode(public(&keys.identity)),
         BASE64_STANDARD.encode(keys.secret),
-    );
+    )
+}
+
+/// Registers and lets a phone scan.
+pub async fn register(addr: SocketAddr, keys: &Keys, number: &str) -> Granted {
+    let mut client = Client::xx(addr, &keys.noise, &keys.registration()).await;
+    let offer = client.next().await;
+    let qr = qr(&offer, keys);
     let path = format!("/admin/mock-phone/scan-qr?phone={number}");
     let scan = tokio::spawn(async move { admin(addr, "POST", &path, &qr).await });
-    let iq = client.next().await;
-    let success = iq.get_optional_child("pair-success").unwrap();
-    let container = content(success.get_optional_child("device-identity").unwrap());
-    let container = wa::ADVSignedDeviceIdentityHMAC::decode_from_slice(&container).unwrap();
-    let signed = wa::ADVSignedDeviceIdentity::decode_from_slice(container.details.as_deref().unwrap()).unwrap();
-    let device_jid = text(success.get_optional_child("device").unwrap(), "jid");
-    Granted {
-        client,
-        scan,
-        iq: text(&iq, "id"),
-        device_jid,
-        signed,
-        container,
-    }
+    Granted::arrived(client, scan).await
 }
 
 impl Granted {
+    /// Waits for the grant that follows from what a phone was told to do.
+    pub async fn arrived(mut client: Client, scan: tokio::task::JoinHandle<(u16, Value)>) -> Self {
+        let iq = client.next_tagged("iq").await;
+        let success = iq.get_optional_child("pair-success").unwrap();
+        let container = content(success.get_optional_child("device-identity").unwrap());
+        let container = wa::ADVSignedDeviceIdentityHMAC::decode_from_slice(&container).unwrap();
+        let signed = wa::ADVSignedDeviceIdentity::decode_from_slice(container.details.as_deref().unwrap()).unwrap();
+        let device_jid = text(success.get_optional_child("device").unwrap(), "jid");
+        Granted {
+            client,
+            scan,
+            iq: text(&iq, "id"),
+            device_jid,
+            signed,
+            container,
+        }
+    }
+
     /// Answers with the companion's signature and gives the server's last stanza and the scan's outcome.
     pub async fn answer(mut self, keys: &Keys, spoil: bool) -> (Node, (u16, Value)) {
         let details = self.signed.details.clone().unwrap();
@@ -476,8 +486,9 @@ impl Granted {
         let mut signature = keys.sign(&[&[6, 1], &details, &public(&keys.identity), &account]);
         signature[0] ^= u8::from(spoil);
         self.signed.device_signature = Some(signature);
+        let index = wa::ADVDeviceIdentity::decode_from_slice(&details).unwrap().key_index;
         let identity = NodeBuilder::new("device-identity")
-            .attr("key-index", "1")
+            .attr("key-index", index.unwrap())
             .bytes(self.signed.encode_to_vec())
             .build();
         let answer = NodeBuilder::new("pair-device-sign").children([identity]).build();
@@ -502,9 +513,23 @@ pub async fn link(addr: SocketAddr, number: &str) -> Keys {
     keys
 }
 
+/// Links a further companion; gives its device.
+pub async fn link_another(addr: SocketAddr, number: &str) -> (Keys, u32) {
+    let keys = Keys::fresh();
+    let granted = register(addr, &keys, number).await;
+    let (last, (status, linked)) = granted.answer(&keys, false).await;
+    assert_eq!((text(&last, "code").as_str(), status), ("515", 200), "{linked}");
+    (keys, linked["device"].as_u64().unwrap().try_into().unwrap())
+}
+
 /// Logs device 1 in and gives the first stanza.
 pub async fn log_in(addr: SocketAddr, keys: &Keys, number: &str) -> (Client, Node) {
-    let mut client = Client::xx(addr, &keys.noise, &Keys::login(number, 1)).await;
+    log_in_as(addr, keys, number, 1).await
+}
+
+/// Logs a device in and gives the first stanza.
+pub async fn log_in_as(addr: SocketAddr, keys: &Keys, number: &str, device: u32) -> (Client, Node) {
+    let mut client = Client::xx(addr, &keys.noise, &Keys::login(number, device)).await;
     let first = client.next().await;
     (client, first)
 }

@@ -5,8 +5,10 @@
 mod admin;
 mod app_state;
 mod client;
+mod devices;
 mod https;
 mod linking;
+mod pair_code;
 mod queues;
 mod tls;
 mod xeddsa;
