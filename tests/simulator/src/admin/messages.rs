@@ -8,23 +8,28 @@ use super::parameters::Parameters;
 use super::phones::{ensure, in_world};
 use super::{Answer, Refusal, Route, Run};
 use crate::account::Form;
-use crate::phone::send::text_message;
+use crate::phone::chat::Chat;
+use crate::phone::compose::text_message;
+use crate::phone::draft::{Draft, TEXT_LIMIT};
 use crate::world::Hub;
 
 /// The longest burst.
 const BURST_LIMIT: usize = 100_000;
 /// Messages of a burst that are sent without letting anybody else in.
 const BURST_STEP: usize = 50;
-/// The longest text, as on the real network.
-const TEXT_LIMIT: usize = 65_536;
 
 /// The calls.
 pub(super) const ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/admin/mock-phone/send",
-        parameters: "from, to, text, [lid: address by LID]",
-        summary: "A phone sends a text; answers with its id.",
+        parameters: "from, to, text, [lid: address by LID]; or as a JSON body for every kind: from, to (number, group JID, \
+                     status@broadcast), type, [reply_to], [mentions], [lid], [ephemeral_seconds], [forged: even what a \
+                     phone would not send], and the fields of the type: text (text), edit (message_id, text, [sealed]), \
+                     revoke (message_id), reaction (message_id, emoji), poll (question, options, [selectable_count]), \
+                     vote (message_id, options), location (latitude, longitude, [name], [address]), contact (contacts: \
+                     [{name, phones}]), raw (message: base64 of the protobuf)",
+        summary: "A phone sends a message; answers with its id. Field names are in snake_case, as in the gateway's API.",
         run: Run::Now(send),
     },
     Route {
@@ -51,18 +56,25 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn send(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
-    if !body.is_empty() {
-        return Err(Refusal::not_available(
-            "only texts are available yet; give them as the parameter `text`",
-        ));
-    }
-    let (from, to) = (parameters.number("from")?, parameters.number("to")?);
-    let text = checked_text(parameters.required("text")?)?;
-    let form = form(parameters)?;
+    let draft = if body.is_empty() {
+        let (from, to) = (parameters.number("from")?, parameters.number("to")?);
+        let text = checked_text(parameters.required("text")?)?;
+        Draft::text(from, Chat::Person(to.to_owned()), form(parameters)?, text)
+    } else {
+        if !parameters.is_empty() {
+            return Err(Refusal::bad(
+                "with a JSON body there are no query parameters; put all of it into the body",
+            ));
+        }
+        Draft::parse(body).map_err(Refusal::bad)?
+    };
     let id = in_world(hub, |world| {
-        world.ensure_phone(from)?;
-        world.ensure_phone(to)?;
-        world.phone_sends(from, to, form, text_message(text))
+        world.ensure_phone(&draft.from)?;
+        if let Chat::Person(to) = &draft.to {
+            world.ensure_phone(to)?;
+        }
+        let message = world.phone_composes(&draft)?;
+        world.phone_sends(&draft.from, &draft.to, draft.form, message)
     })?;
     Ok(json!({"id": id}))
 }
@@ -77,11 +89,12 @@ async fn burst(hub: &Hub, parameters: &Parameters) -> Answer {
     let form = form(parameters)?;
     ensure(hub, from)?;
     ensure(hub, to)?;
+    let chat = Chat::Person(to.to_owned());
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
         let step = ids.len()..count.min(ids.len() + BURST_STEP);
         let sent: Vec<String> = in_world(hub, |world| {
-            step.map(|index| world.phone_sends(from, to, form, text_message(&format!("{prefix}{index}"))))
+            step.map(|index| world.phone_sends(from, &chat, form, text_message(&format!("{prefix}{index}"))))
                 .collect()
         })?;
         ids.extend(sent);
@@ -113,7 +126,7 @@ fn inbox(hub: &Hub, parameters: &Parameters) -> Answer {
             .accounts
             .get(number)
             .ok_or_else(|| Refusal::not_found("no such phone"))?;
-        serde_json::to_value(account.phone.inbox())
+        serde_json::to_value(account.phone.inbox().collect::<Vec<_>>())
             .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     })
 }

@@ -55,13 +55,12 @@ impl World {
         let account = self.accounts.get_mut(&companion.number).context("no such account")?;
         account
             .phone
-            .remember_sent(&companion.number, &id, &message, &mut self.journal);
+            .remember_sent(&companion.number, &id, None, &message, &mut self.journal)?;
         let Some(enc) = self.phone_seals(&companion.number, companion, &message)? else {
             return Ok(());
         };
         let sender = self.accounts.get(&companion.number).context("no such account")?;
-        let stanza = phone_stanza(sender, Form::Number, &id)
-            .attr("type", "text")
+        let stanza = phone_stanza(sender, Form::Number, &id, &message)
             .attr("category", "peer")
             .attr("push_priority", "high")
             .children([enc])

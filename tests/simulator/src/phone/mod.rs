@@ -13,14 +13,22 @@ use crate::hexadecimal;
 use crate::queue::Queue;
 use crate::state::Journal;
 
+pub(crate) mod addon;
 pub(crate) mod app_state;
+pub(crate) mod chat;
 pub(crate) mod code;
+pub(crate) mod compose;
+pub(crate) mod draft;
+pub(crate) mod envelope;
 pub(crate) mod greeting;
+pub(crate) mod known;
 pub(crate) mod receive;
 pub(crate) mod scan;
 pub(crate) mod send;
 pub(crate) mod signal;
+pub(crate) mod unwrap;
 
+use chat::Chat;
 use signal::{KeyRecord, Signal};
 
 /// Sent messages kept for devices that ask for a repetition.
@@ -40,7 +48,7 @@ pub(crate) struct Phone {
     pub(crate) push_name: String,
     /// The key that its companions encrypt app state with.
     app_state_key: AppStateKey,
-    inbox: Vec<InboxEntry>,
+    inbox: Vec<Shown>,
     /// Account and id of everything shown in the inbox.
     shown: HashSet<(String, String)>,
     sent: VecDeque<Sent>,
@@ -99,10 +107,31 @@ pub(crate) struct InboxEntry {
     pub(crate) by_lid: bool,
 }
 
+/// An inbox entry with the message behind it.
+#[derive(Serialize, Deserialize)]
+struct Shown {
+    #[serde(flatten)]
+    entry: InboxEntry,
+    /// The protobuf; empty where it could not be read.
+    #[serde(with = "hexadecimal", default)]
+    message: Vec<u8>,
+}
+
 struct Sent {
     index: u64,
     id: String,
+    /// Where it went; `None` for what only the own companions get.
+    chat: Option<Chat>,
+    at: u64,
     message: Vec<u8>,
+}
+
+/// The readable part of a stored [`Sent`].
+#[derive(Serialize, Deserialize)]
+struct SentRecord {
+    id: String,
+    chat: Option<String>,
+    at: u64,
 }
 
 impl Phone {
@@ -163,22 +192,15 @@ impl Phone {
                     .restore_session(&DeviceAddress::new(number, device.parse()?), value)?;
             }
             ["inbox", _] => {
-                let entry: InboxEntry = serde_json::from_slice(value)?;
-                if entry.error.is_none() {
-                    self.shown.insert((entry.from.clone(), entry.id.clone()));
+                let shown: Shown = serde_json::from_slice(value)?;
+                if shown.entry.error.is_none() {
+                    self.shown.insert((shown.entry.from.clone(), shown.entry.id.clone()));
                 }
-                self.inbox.push(entry);
+                self.inbox.push(shown);
             }
             ["sent", index] => {
                 let index = index.parse()?;
-                let length = usize::from(*value.first().context("empty")?);
-                let (id, message) = value[1..].split_at_checked(length).context("short")?;
-                let id = String::from_utf8(id.to_vec())?;
-                self.sent.push_back(Sent {
-                    index,
-                    id,
-                    message: message.to_vec(),
-                });
+                self.sent.push_back(Sent::from_stored(index, value)?);
                 self.next_sent = index + 1;
             }
             _ => {}
@@ -187,8 +209,8 @@ impl Phone {
     }
 
     /// What the phone shows, oldest first.
-    pub(crate) fn inbox(&self) -> &[InboxEntry] {
-        &self.inbox
+    pub(crate) fn inbox(&self) -> impl ExactSizeIterator<Item = &InboxEntry> {
+        self.inbox.iter().map(|shown| &shown.entry)
     }
 
     /// Whether this id of this account is in the inbox, readable.
@@ -197,18 +219,35 @@ impl Phone {
     }
 
     /// Adds to the inbox; what could now be read replaces the note that it could not.
-    pub(crate) fn show(&mut self, number: &str, entry: InboxEntry, journal: &mut Journal) -> Result<()> {
+    pub(crate) fn show(
+        &mut self,
+        number: &str,
+        entry: InboxEntry,
+        message: &wa::Message,
+        journal: &mut Journal,
+    ) -> Result<()> {
         if entry.error.is_none() {
             self.shown.insert((entry.from.clone(), entry.id.clone()));
         }
-        let same = |old: &InboxEntry| old.error.is_some() && old.id == entry.id && old.from == entry.from;
+        let same = |old: &Shown| old.entry.error.is_some() && old.entry.id == entry.id && old.entry.from == entry.from;
         let index = self.inbox.iter().position(same).unwrap_or(self.inbox.len());
-        journal.put(key::inbox(number, index as u64), serde_json::to_vec(&entry)?);
+        let shown = Shown {
+            message: message.encode_to_vec(),
+            entry,
+        };
         if index == self.inbox.len() {
-            self.inbox.push(entry);
+            self.inbox.push(shown);
         } else {
-            self.inbox[index] = entry;
+            self.inbox[index] = shown;
         }
+        self.save_shown(number, index, journal)
+    }
+
+    fn save_shown(&self, number: &str, index: usize, journal: &mut Journal) -> Result<()> {
+        journal.put(
+            key::inbox(number, index as u64),
+            serde_json::to_vec(&self.inbox[index])?,
+        );
         Ok(())
     }
 
@@ -217,33 +256,38 @@ impl Phone {
         let found = self
             .inbox
             .iter()
-            .rposition(|entry| entry.id == id && entry.error.is_none());
+            .rposition(|shown| shown.entry.id == id && shown.entry.error.is_none());
         let Some(index) = found else { return Ok(None) };
-        self.inbox[index].read = true;
-        journal.put(
-            key::inbox(number, index as u64),
-            serde_json::to_vec(&self.inbox[index])?,
-        );
-        Ok(Some(self.inbox[index].clone()))
+        self.inbox[index].entry.read = true;
+        self.save_shown(number, index, journal)?;
+        Ok(Some(self.inbox[index].entry.clone()))
     }
 
-    /// Remembers a sent message for those who will ask for it again.
-    pub(crate) fn remember_sent(&mut self, number: &str, id: &str, message: &wa::Message, journal: &mut Journal) {
+    /// Remembers a sent message for those who will ask for it again, and for what will be added to it.
+    pub(crate) fn remember_sent(
+        &mut self,
+        number: &str,
+        id: &str,
+        chat: Option<&Chat>,
+        message: &wa::Message,
+        journal: &mut Journal,
+    ) -> Result<()> {
         let sent = Sent {
             index: self.next_sent,
             id: id.to_owned(),
+            chat: chat.cloned(),
+            at: unix_seconds(),
             message: message.encode_to_vec(),
         };
         self.next_sent += 1;
-        let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
-        let stored = [&[length], id.as_bytes(), &sent.message].concat();
-        journal.put(key::sent(number, sent.index), stored);
+        journal.put(key::sent(number, sent.index), sent.to_stored()?);
         self.sent.push_back(sent);
         if self.sent.len() > KEPT_SENT
             && let Some(oldest) = self.sent.pop_front()
         {
             journal.delete(key::sent(number, oldest.index));
         }
+        Ok(())
     }
 
     /// A message sent before.
@@ -275,5 +319,45 @@ impl Phone {
             None => journal.delete(name),
         }
         Ok(())
+    }
+}
+
+impl Sent {
+    /// Length and bytes of the readable part, then the message.
+    fn to_stored(&self) -> Result<Vec<u8>> {
+        let record = serde_json::to_vec(&SentRecord {
+            id: self.id.clone(),
+            chat: self.chat.as_ref().map(ToString::to_string),
+            at: self.at,
+        })?;
+        let length = u16::try_from(record.len())?.to_be_bytes();
+        Ok([&[0], &length[..], &record, &self.message].concat())
+    }
+
+    /// Earlier versions stored the length of the id, never 0, the id and the message.
+    fn from_stored(index: u64, value: &[u8]) -> Result<Self> {
+        let (first, rest) = value.split_first().context("empty")?;
+        if *first != 0 {
+            let (id, message) = rest.split_at_checked((*first).into()).context("short")?;
+            return Ok(Self {
+                index,
+                id: String::from_utf8(id.to_vec())?,
+                chat: None,
+                at: 0,
+                message: message.to_vec(),
+            });
+        }
+        let (length, rest) = rest.split_first_chunk().context("short")?;
+        let (record, message) = rest
+            .split_at_checked(u16::from_be_bytes(*length).into())
+            .context("short")?;
+        let record: SentRecord = serde_json::from_slice(record)?;
+        Ok(Self {
+            index,
+            id: record.id,
+            chat: record.chat.as_deref().and_then(Chat::parse),
+            at: record.at,
+            message: message.to_vec(),
+        })
     }
 }

@@ -10,7 +10,10 @@ use crate::adv;
 use crate::clock::unix_seconds;
 use crate::iq::encrypt::Bundle;
 use crate::phone::InboxEntry;
-use crate::phone::send::{copy_for_companions, phone_stanza, text_message};
+use crate::phone::chat::Chat;
+use crate::phone::compose::text_message;
+use crate::phone::envelope::Envelope;
+use crate::phone::send::{copy_for_companions, phone_stanza};
 use crate::phone::signal::{Opened, claimed_identity};
 use crate::routing::receipt_ids;
 use crate::stanza::{Stanza as _, bytes_child, key_id};
@@ -120,7 +123,7 @@ impl World {
                 by_lid: letter.form == Form::Lid,
             };
             account.phone.asked_again.remove(&letter.id);
-            account.phone.show(number, entry, &mut self.journal)?;
+            account.phone.show(number, entry, &message, &mut self.journal)?;
             self.stats.messages_shown += 1;
         }
         self.phone_confirms(number, letter, own.then_some("sender"))?;
@@ -185,7 +188,8 @@ impl World {
     fn phone_answers(&mut self, number: &str, letter: &Letter, message: &wa::Message) -> Result<()> {
         self.phone_opens(number, &letter.id)?;
         if let Some(text) = text_of(message) {
-            self.phone_sends(number, &letter.from.number, letter.form, text_message(&text))?;
+            let chat = Chat::Person(letter.from.number.clone());
+            self.phone_sends(number, &chat, letter.form, text_message(&text))?;
         }
         Ok(())
     }
@@ -215,7 +219,9 @@ impl World {
                 read: false,
                 by_lid: letter.form == Form::Lid,
             };
-            account.phone.show(number, entry, &mut self.journal)?;
+            account
+                .phone
+                .show(number, entry, &wa::Message::default(), &mut self.journal)?;
         }
         if asked >= MOST_RETRIES {
             return Ok(());
@@ -291,7 +297,7 @@ impl World {
         };
         enc.attrs.insert("count", round.unwrap_or(1).to_string());
         let sender = self.accounts.get(number).context("no such phone")?;
-        let mut stanza = phone_stanza(sender, Form::of(&from), &id).attr("type", "text");
+        let mut stanza = phone_stanza(sender, Form::of(&from), &id, &message);
         if let Some(recipient) = recipient.filter(|_| asker.number == number) {
             stanza = stanza.attr("recipient", recipient);
         }
@@ -301,7 +307,8 @@ impl World {
             stanza = stanza.attr("category", category);
         }
         self.stats.retries_answered += 1;
-        self.deliver(&asker, stanza.children([enc]).build())
+        let meta = Envelope::of(&message).meta();
+        self.deliver(&asker, stanza.children([enc].into_iter().chain(meta)).build())
     }
 }
 

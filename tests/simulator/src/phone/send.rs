@@ -9,20 +9,17 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::account::{Account, DeviceAddress, Form};
 use crate::clock::unix_seconds;
 use crate::fault::Kind;
+use crate::phone::chat::Chat;
+use crate::phone::envelope::Envelope;
 use crate::stanza::fresh_id;
 use crate::world::World;
 
-/// A text as WhatsApp carries it.
-pub(crate) fn text_message(text: &str) -> wa::Message {
-    wa::Message {
-        conversation: Some(text.to_owned()),
-        ..Default::default()
-    }
-}
-
 impl World {
-    /// Sends a message from a phone to an account, in the given address form, and gives its id.
-    pub(crate) fn phone_sends(&mut self, from: &str, to: &str, form: Form, message: wa::Message) -> Result<String> {
+    /// Sends a message from a phone to a chat, in the given address form, and gives its id.
+    pub(crate) fn phone_sends(&mut self, from: &str, to: &Chat, form: Form, message: wa::Message) -> Result<String> {
+        let Chat::Person(to) = to else {
+            bail!("phones cannot write to groups or to their status yet");
+        };
         let recipient = self.accounts.get(to).context("the recipient is not on WhatsApp")?;
         let (recipient_jid, recipient_devices) = (recipient.jid(form), recipient.devices());
         let sender = self.accounts.get_mut(from).context("no such phone")?;
@@ -31,7 +28,10 @@ impl World {
         }
         let own_companions: Vec<u16> = sender.companions.keys().copied().collect();
         let id = fresh_id();
-        sender.phone.remember_sent(from, &id, &message, &mut self.journal);
+        let chat = Chat::Person(to.clone());
+        sender
+            .phone
+            .remember_sent(from, &id, Some(&chat), &message, &mut self.journal)?;
         if to != from {
             for device in recipient_devices {
                 self.phone_sends_to(from, &DeviceAddress::new(to, device), form, &id, &message, None)?;
@@ -60,11 +60,12 @@ impl World {
             return Ok(());
         };
         let sender = self.accounts.get(from).context("no such phone")?;
-        let mut stanza = phone_stanza(sender, form, id).attr("type", "text");
+        let mut stanza = phone_stanza(sender, form, id, message);
         if let Some(recipient) = recipient {
             stanza = stanza.attr("recipient", recipient);
         }
-        self.deliver(target, stanza.children([enc]).build())
+        let meta = Envelope::of(message).meta();
+        self.deliver(target, stanza.children([enc].into_iter().chain(meta)).build())
     }
 
     /// The `<enc>` of a message for one device; `None` if that device has uploaded no keys yet.
@@ -96,18 +97,18 @@ impl World {
         if corrupted && let Some(last) = sealed.bytes.last_mut() {
             *last ^= 1;
         }
-        let enc = NodeBuilder::new("enc")
-            .attr("v", "2")
-            .attr("type", sealed.kind)
-            .bytes(sealed.bytes)
-            .build();
+        let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
+        let enc = Envelope::of(message).on_enc(enc).bytes(sealed.bytes).build();
         Ok(Some(enc))
     }
 }
 
 /// What an account's own companions get: the message, wrapped with its destination.
+///
+/// The secret stands outside of the wrapper too, where Baileys puts and looks for it (`Socket/messages-send`).
 pub(crate) fn copy_for_companions(destination: &str, message: wa::Message) -> wa::Message {
     wa::Message {
+        message_context_info: message.message_context_info.clone(),
         device_sent_message: MessageField::some(wa::message::DeviceSentMessage {
             destination_jid: Some(destination.to_owned()),
             message: MessageField::some(message),
@@ -117,13 +118,14 @@ pub(crate) fn copy_for_companions(destination: &str, message: wa::Message) -> wa
     }
 }
 
-/// A message stanza from a phone, still without type and content.
-pub(crate) fn phone_stanza(sender: &Account, form: Form, id: &str) -> NodeBuilder {
+/// A message stanza from a phone, still without content.
+pub(crate) fn phone_stanza(sender: &Account, form: Form, id: &str, message: &wa::Message) -> NodeBuilder {
     let stanza = NodeBuilder::new("message")
         .attr("from", sender.jid(form))
         .attr("id", id)
         .attr("t", unix_seconds())
         .attr("notify", sender.phone.push_name.as_str());
+    let stanza = Envelope::of(message).on_message(stanza);
     match form {
         Form::Number => stanza.attr("sender_lid", sender.jid(Form::Lid)),
         Form::Lid => stanza.attr("sender_pn", sender.jid(Form::Number)),

@@ -90,11 +90,11 @@ const BAD_CALLS: &[BadCall] = &[
         "true or false",
     ),
     (
-        501,
+        400,
         "POST",
         "/admin/mock-phone/send?from=5511999990001&to=5511999990002",
         "{}",
-        "only texts",
+        "put all of it into the body",
     ),
     (
         400,

@@ -5,6 +5,7 @@
 mod admin;
 mod app_state;
 mod client;
+mod contents;
 mod devices;
 mod https;
 mod linking;
