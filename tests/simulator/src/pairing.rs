@@ -31,6 +31,8 @@ const NEXT_REF: Duration = Duration::from_secs(20);
 /// How long a phone's word takes to the server and back. Clients rely on it: zapo-js, and whatsapp-rust where a passkey
 /// is asked for, keep the agreed secret only once they have the answer to what they sent, and `pair-success` uses it.
 const PHONE_TRIP: Duration = Duration::from_millis(100);
+/// How long a linked client may take to hang up by itself.
+const HANGING_UP: Duration = Duration::from_millis(150);
 
 /// A socket that shows QR codes.
 pub(crate) struct Pairing {
@@ -164,7 +166,7 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
                         tokio::time::sleep(PHONE_TRIP).await;
                         hub.act(|world| world.grant_confirmed(socket))?;
                     }
-                    Next::Linked => return wire.send(&stream_error(515)).await,
+                    Next::Linked => return come_back(wire).await,
                     Next::Refused => return wire.send(&stream_error(401)).await,
                 }
             }
@@ -173,6 +175,16 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
             () = hub.stopped() => return Ok(()),
         }
     }
+}
+
+/// Tells a linked client to come back as a companion, unless it hangs up to do so by itself: zapo-js does, and takes a
+/// 515 that still reaches it as the order to forget its link. On a real network the answer is never that fast.
+async fn come_back(wire: &mut Wire) -> Result<()> {
+    let hangs_up = async { while let Ok(Some(_)) = wire.recv().await {} };
+    if tokio::time::timeout(HANGING_UP, hangs_up).await.is_ok() {
+        return Ok(());
+    }
+    wire.send(&stream_error(515)).await
 }
 
 /// What a pairing socket does after a stanza.

@@ -1,0 +1,256 @@
+// Baileys behind the interface that all clients of these tests have. It checks signatures (see strict.js).
+import './strict.js';
+
+import { Record } from '../harness/record.js';
+import { address, read } from './content.js';
+
+// libsignal prints sessions, keys and all.
+for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
+
+const { default: makeSocket, initAuthCreds, WA_CERT_DETAILS, proto } = await import('baileys');
+
+/** Any version will do; without one given, programs ask the network for the newest. */
+const VERSION = [2, 3000, 1043857760];
+/** The server's "come back, logged in" after a link. */
+const RESTART = 515;
+const STATES = { 0: 'error', 2: 'server', 3: 'delivered', 4: 'read', 5: 'played' };
+
+function memoryKeys() {
+  const kept = new Map();
+  return {
+    get: (type, ids) =>
+      Object.fromEntries(ids.filter((id) => kept.has(`${type}:${id}`)).map((id) => [id, kept.get(`${type}:${id}`)])),
+    set: (data) => {
+      for (const [type, entries] of Object.entries(data)) {
+        for (const [id, value] of Object.entries(entries)) {
+          if (value === null || value === undefined) kept.delete(`${type}:${id}`);
+          else kept.set(`${type}:${id}`, value);
+        }
+      }
+    },
+  };
+}
+
+export class Baileys {
+  static label = 'Baileys';
+
+  #simulator;
+  #creds = initAuthCreds();
+  #keys = memoryKeys();
+  #sent = new Map();
+  #wanted = false;
+
+  constructor(simulator, name = 'Baileys') {
+    this.#simulator = simulator;
+    this.record = new Record(name);
+    this.logged = new Record(`the log of ${name}`);
+    WA_CERT_DETAILS.PUBLIC_KEY = simulator.rootKey;
+  }
+
+  #logger() {
+    const keep = (level) => (context, message) => this.logged.add({ level, message: message ?? context, context });
+    const logger = { level: 'warn', trace() {}, debug() {}, info() {}, warn: keep('warn'), error: keep('error') };
+    logger.child = () => logger;
+    return logger;
+  }
+
+  #open() {
+    this.socket = makeSocket({
+      waWebSocketUrl: this.#simulator.url,
+      version: VERSION,
+      auth: { creds: this.#creds, keys: this.#keys },
+      logger: this.#logger(),
+      getMessage: async ({ id }) => this.#sent.get(id),
+      ...this.options,
+    });
+    const { socket } = this;
+    socket.ws.on('frame', (node) => node.tag && this.record.add({ event: 'node', tag: node.tag, node }));
+    socket.ev.process(async (events) => {
+      for (const [name, data] of Object.entries(events)) this.#event(name, data);
+    });
+  }
+
+  #event(name, data) {
+    if (name === 'connection.update') return this.#connection(data);
+    if (name === 'creds.update') return undefined;
+    if (name === 'messages.upsert') {
+      for (const message of data.messages) this.#message(message, data.type);
+    } else if (name === 'messages.update') {
+      for (const { key, update } of data) {
+        this.record.add({ event: 'update', id: key.id, update });
+        this.#status(key, update.status, update.messageStubParameters);
+      }
+    } else if (name === 'message-receipt.update') {
+      for (const { key, receipt } of data) {
+        const state = receipt.readTimestamp ? 'read' : 'delivered';
+        this.record.add({ event: 'receipt', id: key.id, state, by: receipt.userJid });
+      }
+    } else {
+      this.record.add({ event: name, data });
+    }
+    return undefined;
+  }
+
+  #connection({ connection, qr, isNewLogin, receivedPendingNotifications, lastDisconnect }) {
+    if (qr) this.record.add({ event: 'qr', qr });
+    if (isNewLogin) this.record.add({ event: 'paired' });
+    if (receivedPendingNotifications) this.record.add({ event: 'caught-up' });
+    if (connection === 'open') this.record.add({ event: 'open' });
+    if (connection === 'close') {
+      const { error } = lastDisconnect ?? {};
+      const code = error?.output?.statusCode;
+      this.record.add({ event: 'closed', code, reason: error?.message, data: error?.data });
+      if (code === RESTART && this.#wanted) this.#open();
+    }
+  }
+
+  #message(message, upsert) {
+    const { key, pushName, status, messageStubParameters } = message;
+    this.record.add({
+      event: 'message',
+      id: key.id,
+      chat: key.remoteJid,
+      sender: key.participant ?? key.remoteJid,
+      fromMe: key.fromMe ?? false,
+      name: pushName,
+      live: upsert === 'notify',
+      ...(message.message ? read(message.message) : { kind: 'unreadable', reason: messageStubParameters?.[0] }),
+      raw: message,
+    });
+    // While Baileys catches up it folds a receipt into the message.
+    this.#status(key, status, messageStubParameters);
+  }
+
+  #status(key, status, parameters) {
+    const state = STATES[status];
+    if (key.fromMe && state) this.record.add({ event: 'receipt', id: key.id, state, parameters });
+  }
+
+  /** Where the record stands, to wait for what comes after. */
+  get mark() {
+    return this.record.entries.length;
+  }
+
+  /** Shows the QR code of a client that is not linked. */
+  async qr() {
+    this.#wanted = true;
+    const from = this.mark;
+    this.#open();
+    return (await this.record.matching('a QR code', { event: 'qr' }, { from })).qr;
+  }
+
+  /** Links to a phone by QR code. */
+  async link(phone) {
+    const from = this.mark;
+    Object.assign(this, await this.#simulator.scan(phone, await this.qr()));
+    await this.ready(from);
+    return this;
+  }
+
+  /** Links to a phone by a pairing code. */
+  async linkByCode(phone) {
+    const from = this.mark;
+    // The code may be asked for once the socket has shown that it may be linked.
+    await this.qr();
+    const code = await this.socket.requestPairingCode(phone);
+    Object.assign(this, await this.#simulator.enterCode(phone, code));
+    await this.ready(from);
+    return this;
+  }
+
+  async ready(from) {
+    await this.record.matching('the login', { event: 'open' }, { from });
+    await this.record.matching('the end of what waited', { event: 'caught-up' }, { from });
+  }
+
+  /** Logs in again. */
+  async connect() {
+    this.#wanted = true;
+    const from = this.mark;
+    this.#open();
+    await this.ready(from);
+  }
+
+  /** Starts a login that a test expects to fail; answers how it ended. */
+  async connectInVain() {
+    this.#wanted = false;
+    const from = this.mark;
+    this.#open();
+    return this.closed('the end of the login', from);
+  }
+
+  /** Ends the socket, keeping the link. */
+  async disconnect() {
+    this.#wanted = false;
+    const from = this.mark;
+    await this.socket?.end(undefined);
+    await this.closed('the end of the socket', from);
+    if (this.device) await this.#simulator.disconnected(this.phone, this.device);
+  }
+
+  /** At the end of a test file: nothing may keep the process alive. */
+  async dispose() {
+    this.#wanted = false;
+    await this.socket?.end(undefined);
+  }
+
+  async logout() {
+    this.#wanted = false;
+    const from = this.mark;
+    await this.socket.logout();
+    await this.closed('the logout', from);
+  }
+
+  closed(what, from = 0) {
+    return this.record.matching(what, { event: 'closed' }, { from });
+  }
+
+  message(what, part, options) {
+    return this.record.matching(what, { event: 'message', ...part }, options);
+  }
+
+  receipt(id, state, options) {
+    return this.record.matching(`"${state}" for ${id}`, { event: 'receipt', id, state }, options);
+  }
+
+  async #send(to, content, options) {
+    const sent = await this.socket.sendMessage(address(to), content, options);
+    this.#sent.set(sent.key.id, sent.message);
+    return sent.key.id;
+  }
+
+  sendText(to, text) {
+    return this.#send(to, { text });
+  }
+
+  /** Sends without waiting for the ack, which Baileys never waits for. */
+  sendUnacked(to, text) {
+    return this.sendText(to, text);
+  }
+
+  reply(message, text) {
+    return this.#send(message.chat, { text }, { quoted: message.raw });
+  }
+
+  react(message, emoji) {
+    return this.#send(message.chat, { react: { text: emoji, key: message.raw.key } });
+  }
+
+  edit(to, id, text) {
+    return this.#send(to, { text, edit: { remoteJid: address(to), fromMe: true, id } });
+  }
+
+  revoke(to, id) {
+    return this.#send(to, { delete: { remoteJid: address(to), fromMe: true, id } });
+  }
+
+  sendPoll(to, name, values) {
+    return this.#send(to, { poll: { name, values, selectableCount: 1 } });
+  }
+
+  markRead(message) {
+    return this.socket.readMessages([message.raw.key]);
+  }
+}
+
+export { proto };

@@ -1,0 +1,203 @@
+// zapo-js behind the interface that all clients of these tests have. It checks signatures by itself.
+import { WebSocket } from 'ws';
+import { createStore, WaClient } from 'zapo-js';
+
+import { Record } from '../harness/record.js';
+import { address, read } from './content.js';
+
+// It asks for one although it then takes `ws`; old releases of Node have none.
+globalThis.WebSocket ??= WebSocket;
+
+const STATES = { read: 'read', played: 'played', error: 'error', 'server-error': 'error' };
+const REVOKE = 0;
+const EDIT = 14;
+
+/** A store of one client's own, forgotten with it. */
+function memory() {
+  let credentials = null;
+  const auth = {
+    load: async () => credentials,
+    save: async (given) => {
+      credentials = given;
+    },
+    clear: async () => {
+      credentials = null;
+    },
+  };
+  return createStore({
+    backends: { own: { stores: { auth: () => auth }, caches: {} } },
+    providers: { auth: 'own', messages: 'memory', threads: 'memory', contacts: 'memory' },
+    cacheProviders: { participants: 'memory', deviceList: 'memory', messageSecret: 'memory' },
+  });
+}
+
+export class Zapo {
+  static label = 'zapo';
+
+  #simulator;
+
+  constructor(simulator, name = 'zapo', options = {}) {
+    this.#simulator = simulator;
+    this.record = new Record(name);
+    this.logged = new Record(`the log of ${name}`);
+    const keep = (level) => (message, context) => this.logged.add({ level, message, context });
+    this.client = new WaClient(
+      {
+        store: memory(),
+        sessionId: name,
+        urls: [simulator.url],
+        testHooks: { noiseRootCa: { publicKey: simulator.rootKey, serial: 0 } },
+        history: { enabled: true },
+        ...options,
+      },
+      { level: 'warn', trace() {}, debug() {}, info() {}, warn: keep('warn'), error: keep('error') },
+    );
+    this.#listen();
+  }
+
+  #listen() {
+    const { client, record } = this;
+    client.on('transport_node_in', ({ node }) => record.add({ event: 'node', tag: node.tag, node }));
+    client.on('auth_qr', ({ qr }) => record.add({ event: 'qr', qr }));
+    client.on('auth_paired', () => record.add({ event: 'paired' }));
+    client.on('client_error', ({ error }) => record.add({ event: 'error', reason: error.message }));
+    client.on('offline_resume', ({ status }) => status === 'complete' && record.add({ event: 'caught-up' }));
+    client.on('connection', ({ status, reason, code, isLogout }) =>
+      record.add({ event: status === 'open' ? 'open' : 'closed', reason, code, isLogout }),
+    );
+    client.on('failure', ({ failureReason }) => record.add({ event: 'failure', code: failureReason }));
+    client.on('message', (message) => this.#message(message));
+    client.on('message_protocol', (message) => this.#message(message));
+    client.on('message_addon', ({ kind, targetMessageId, senderJid, decrypted }) =>
+      record.add({ event: 'addon', kind, target: targetMessageId, sender: senderJid, decrypted }),
+    );
+    client.on('message_receipt', ({ stanzaId, stanzaType, rawNode, participantJid }) => {
+      const listed = Array.isArray(rawNode.content)
+        ? rawNode.content.flatMap((list) => (list.tag === 'list' ? list.content.map((item) => item.attrs.id) : []))
+        : [];
+      const state = stanzaType === undefined ? 'delivered' : (STATES[stanzaType] ?? stanzaType);
+      for (const id of [stanzaId, ...listed]) record.add({ event: 'receipt', id, state, by: participantJid });
+    });
+    for (const event of ['presence', 'chatstate', 'call', 'notification', 'group_event', 'chat_event', 'history_sync_chunk']) {
+      client.on(event, ({ rawNode, ...data }) => record.add({ event, ...data, node: rawNode }));
+    }
+  }
+
+  #message(message) {
+    const { stanzaId, chatJid, senderJid, rawNode } = message;
+    const sent = rawNode.attrs.recipient;
+    this.record.add({
+      event: 'message',
+      id: stanzaId,
+      chat: sent ?? chatJid,
+      sender: senderJid ?? chatJid,
+      fromMe: Boolean(sent),
+      name: rawNode.attrs.notify,
+      live: rawNode.attrs.offline === undefined,
+      ...read(message.message ?? {}),
+      raw: message,
+    });
+  }
+
+  get mark() {
+    return this.record.entries.length;
+  }
+
+  async qr() {
+    const from = this.mark;
+    await this.client.connect();
+    return (await this.record.matching('a QR code', { event: 'qr' }, { from })).qr;
+  }
+
+  async link(phone) {
+    const from = this.mark;
+    Object.assign(this, await this.#simulator.scan(phone, await this.qr()));
+    await this.ready(from);
+    return this;
+  }
+
+  async linkByCode(phone) {
+    const from = this.mark;
+    await this.qr();
+    const code = await this.client.requestPairingCode(phone);
+    Object.assign(this, await this.#simulator.enterCode(phone, code));
+    await this.ready(from);
+    return this;
+  }
+
+  ready(from) {
+    return this.record.find('the login', (entry) => entry.event === 'open' && this.client.getState().registered, { from });
+  }
+
+  async connect() {
+    const from = this.mark;
+    await this.client.connect();
+    await this.ready(from);
+  }
+
+  async connectInVain() {
+    const from = this.mark;
+    const refused = await this.client.connect().then(
+      () => undefined,
+      (error) => ({ event: 'closed', reason: error.message }),
+    );
+    return refused ?? this.closed('the end of the login', from);
+  }
+
+  async disconnect() {
+    await this.client.disconnect();
+    if (this.device) await this.#simulator.disconnected(this.phone, this.device);
+  }
+
+  async dispose() {
+    await this.client.disconnect();
+  }
+
+  logout() {
+    return this.client.logout();
+  }
+
+  closed(what, from = 0) {
+    return this.record.matching(what, { event: 'closed' }, { from });
+  }
+
+  message(what, part, options) {
+    return this.record.matching(what, { event: 'message', ...part }, options);
+  }
+
+  receipt(id, state, options) {
+    return this.record.matching(`"${state}" for ${id}`, { event: 'receipt', id, state }, options);
+  }
+
+  async #send(to, content, options) {
+    return (await this.client.sendMessage(address(to), content, options)).id;
+  }
+
+  sendText(to, text) {
+    return this.#send(to, text);
+  }
+
+  reply(message, text) {
+    const contextInfo = { stanzaId: message.id, participant: message.sender, quotedMessage: message.raw.message };
+    return this.#send(message.chat, { extendedTextMessage: { text, contextInfo } });
+  }
+
+  react(message, emoji) {
+    const key = { remoteJid: message.chat, fromMe: message.fromMe, id: message.id };
+    return this.#send(message.chat, { reactionMessage: { key, text: emoji, senderTimestampMs: Date.now() } });
+  }
+
+  edit(to, id, text) {
+    const key = { remoteJid: address(to), fromMe: true, id };
+    const editedMessage = { conversation: text };
+    return this.#send(to, { protocolMessage: { key, type: EDIT, editedMessage, timestampMs: Date.now() } });
+  }
+
+  revoke(to, id) {
+    return this.#send(to, { protocolMessage: { key: { remoteJid: address(to), fromMe: true, id }, type: REVOKE } });
+  }
+
+  markRead(message) {
+    return this.client.sendReceipt({ to: message.chat, id: message.id, type: 'read' });
+  }
+}

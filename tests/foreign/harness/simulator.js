@@ -1,0 +1,164 @@
+// The simulator as a process, and its admin interface.
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { Program, built } from './process.js';
+import { eventually } from './record.js';
+
+let lastPhone = 5_511_988_000_000;
+
+/** A number that no other test of this file has. */
+export function newPhone() {
+  lastPhone += 1;
+  return String(lastPhone);
+}
+
+export class Simulator {
+  #args;
+  #folder;
+
+  /** Starts one on a free port; with `keep` it has a state folder and can be started again. */
+  static async start({ keep = false, args = [] } = {}) {
+    const simulator = new Simulator();
+    simulator.#args = args;
+    if (keep) simulator.#folder = await mkdtemp(join(tmpdir(), 'foreign-simulator-'));
+    await simulator.#run(0);
+    return simulator;
+  }
+
+  async #run(port) {
+    const state = this.#folder ? ['--state', this.#folder] : [];
+    const args = ['--port', String(port), ...state, ...this.#args];
+    this.program = new Program('the simulator', built('WHATSAPP_SIMULATOR_BIN'), args);
+    this.port = await this.program.port('listening on');
+    this.rootKey = Buffer.from((await this.get('root-key')).publicKeyHex, 'hex');
+  }
+
+  /** Where clients connect. */
+  get url() {
+    return `ws://127.0.0.1:${this.port}/ws/chat`;
+  }
+
+  /** Ends it and starts it again at the same address. */
+  async restart({ kill = false } = {}) {
+    await (kill ? this.program.kill() : this.program.stop());
+    await this.#run(this.port);
+  }
+
+  async stop() {
+    await this.program.stop();
+    if (this.#folder) await rm(this.#folder, { recursive: true });
+  }
+
+  async #call(method, path, query = {}, body = undefined) {
+    const url = new URL(`http://127.0.0.1:${this.port}/admin/${path}`);
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+    const response = await fetch(url, { method, body });
+    return { status: response.status, body: await response.json() };
+  }
+
+  async get(path, query) {
+    const { status, body } = await this.#call('GET', path, query);
+    assert.equal(status, 200, `GET ${path}: ${JSON.stringify(body)}`);
+    return body;
+  }
+
+  async post(path, query, body) {
+    const answer = await this.#call('POST', path, query, body);
+    assert.equal(answer.status, 200, `POST ${path}: ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  /** What the simulator says to a call that must fail. */
+  async refusal(path, query, body) {
+    const answer = await this.#call('POST', path, query, body);
+    assert.notEqual(answer.status, 200, `POST ${path} should have been refused`);
+    return answer.body.error;
+  }
+
+  /** The phone scans; answers the companion once it is linked. */
+  scan(phone, qr) {
+    return this.post('mock-phone/scan-qr', { phone }, qr);
+  }
+
+  /** What the phone says to a QR code that it must not link. */
+  scanRefused(phone, qr) {
+    return this.refusal('mock-phone/scan-qr', { phone }, qr);
+  }
+
+  /** Makes a phone that is on WhatsApp without any companion. */
+  async addPhone() {
+    const phone = newPhone();
+    await this.inbox(phone);
+    return phone;
+  }
+
+  /** A phone writes a text; answers its id. */
+  async phoneSends(from, to, text, more = {}) {
+    return (await this.post('mock-phone/send', { from, to, text, ...more })).id;
+  }
+
+  /** A phone sends something that has fields. */
+  async phoneSendsBody(from, to, body) {
+    return (await this.post('mock-phone/send', { from, to }, JSON.stringify(body))).id;
+  }
+
+  /** The phone's owner opens a message. */
+  phoneReads(phone, id) {
+    return this.post('mock-phone/read', { phone, id });
+  }
+
+  unlink(phone, device) {
+    return this.post('mock-phone/unlink', { phone, device });
+  }
+
+  inbox(phone) {
+    return this.get('mock-phone/inbox', { phone });
+  }
+
+  /** Waits until the phone has something with all of `part`; fails if it could not read a message. */
+  async inInbox(phone, what, part) {
+    const wanted = Object.entries(part);
+    let seen = [];
+    try {
+      return await eventually(what, async () => {
+        seen = await this.inbox(phone);
+        const unreadable = seen.find((entry) => entry.error);
+        assert.equal(unreadable, undefined, `the phone could not read ${JSON.stringify(unreadable)}`);
+        return seen.find((entry) => wanted.every(([key, value]) => entry[key] === value));
+      });
+    } catch (error) {
+      error.message += `; the inbox of ${phone}: ${JSON.stringify(seen.slice(-10))}`;
+      throw error;
+    }
+  }
+
+  fault(kind, more = {}) {
+    return this.post('fault', {}, JSON.stringify({ kind, ...more }));
+  }
+
+  stats() {
+    return this.get('stats');
+  }
+
+  /** How the simulator sees one companion. */
+  async companion(phone, device) {
+    const { phones } = await this.stats();
+    return phones.find((entry) => entry.phone === phone)?.companions.find((entry) => entry.device === device);
+  }
+
+  /** Waits until others can open sessions with a companion, which some clients make possible only after their login. */
+  reachable(phone, device) {
+    return eventually(`prekeys of ${phone}:${device}`, async () => (await this.companion(phone, device))?.prekeys > 0);
+  }
+
+  /** Waits until the simulator knows that a companion is gone from its socket. */
+  disconnected(phone, device) {
+    return eventually(`${phone}:${device} to be disconnected`, async () => {
+      const companion = await this.companion(phone, device);
+      return companion && !companion.connected;
+    });
+  }
+}

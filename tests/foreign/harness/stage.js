@@ -1,0 +1,33 @@
+// One test file's simulator and everybody who uses it; all of it is ended after the last test.
+import { after, before } from 'node:test';
+
+import { Simulator, newPhone } from './simulator.js';
+
+/** A simulator that starts before the file's first test; `stage.link(Client)` gives a linked client of a new phone. */
+export function stage(options) {
+  const things = { clients: [] };
+  before(async () => {
+    things.simulator = await Simulator.start(options);
+  });
+  after(async () => {
+    await Promise.allSettled(things.clients.map((client) => client.dispose()));
+    await things.simulator?.stop();
+  });
+  return {
+    get simulator() {
+      return things.simulator;
+    },
+    /** A client that is not linked. */
+    client(Client, ...more) {
+      const client = new Client(things.simulator, `${Client.label} ${things.clients.length + 1}`, ...more);
+      things.clients.push(client);
+      return client;
+    },
+    /** A client linked to a phone, a new one unless said. */
+    async link(Client, phone = newPhone()) {
+      const client = await this.client(Client).link(phone);
+      await things.simulator.reachable(client.phone, client.device);
+      return client;
+    },
+  };
+}
