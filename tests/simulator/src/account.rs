@@ -9,6 +9,7 @@ use whatsapp_rust::wacore::libsignal::protocol::{IdentityKey, PreKeyBundle, Publ
 use whatsapp_rust::wacore_binary::{Jid, OwnedNodeRef, Server, marshal};
 
 use crate::adv;
+use crate::app_state::{Collection, Name};
 use crate::clock::unix_seconds;
 use crate::hexadecimal;
 use crate::iq::encrypt::Bundle;
@@ -86,6 +87,9 @@ pub(crate) struct CompanionRecord {
     pub(crate) greeted: bool,
     /// When it was linked.
     pub(crate) linked_at: u64,
+    /// Collections of app state that it asked for before its phone had shared the key.
+    #[serde(default)]
+    pub(crate) owed_app_state: BTreeSet<String>,
 }
 
 /// The lasting part of a prekey upload.
@@ -119,6 +123,8 @@ pub(crate) struct Account {
     pub(crate) phone: Phone,
     /// Devices 1 and up.
     pub(crate) companions: BTreeMap<u16, Companion>,
+    /// What the server keeps of the account's app state.
+    pub(crate) app_state: BTreeMap<Name, Collection>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,6 +155,12 @@ impl Account {
     /// All devices, the phone first.
     pub(crate) fn devices(&self) -> Vec<u16> {
         std::iter::once(0).chain(self.companions.keys().copied()).collect()
+    }
+
+    /// The places of all devices in the signed list, the phone's first.
+    pub(crate) fn key_indexes(&self) -> Vec<u32> {
+        let companions = self.companions.values().map(|companion| companion.record.key_index);
+        std::iter::once(0).chain(companions).collect()
     }
 
     /// The signed list of valid companions.
@@ -329,7 +341,7 @@ impl Accounts {
     /// Makes the account of a number unless it exists.
     pub(crate) fn create(&mut self, number: &str, answering: bool, journal: &mut Journal) -> Result<&mut Account> {
         if !self.by_number.contains_key(number) {
-            let account = Account {
+            let mut account = Account {
                 number: number.to_owned(),
                 lid: (FIRST_LID + self.by_number.len() as u64).to_string(),
                 raw_id: rand::random_range(1..i32::MAX.unsigned_abs()),
@@ -339,8 +351,10 @@ impl Accounts {
                 watchers: BTreeSet::new(),
                 phone: Phone::generate(number, answering)?,
                 companions: BTreeMap::new(),
+                app_state: BTreeMap::new(),
             };
             account.save(journal)?;
+            account.read_app_state(journal)?;
             self.insert(account);
         }
         self.get_mut(number).context("the account was just made")
@@ -378,6 +392,7 @@ impl Accounts {
                     watchers: record.watchers,
                     phone: Phone::from_record(record.phone)?,
                     companions: BTreeMap::new(),
+                    app_state: BTreeMap::new(),
                 });
             }
             ["companion", number, device] => {
@@ -407,8 +422,20 @@ impl Accounts {
                 };
                 queue.restore(sequence.parse()?, node);
             }
+            ["appstate", number, name, rest @ ..] => {
+                let name = Name::parse(name).context("no such collection")?;
+                self.owner(number)?.collection(name).restore(rest, value)?;
+            }
             ["phone", number, rest @ ..] => self.owner(number)?.phone.restore(rest, value)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Lets all phones read their app state after a start.
+    pub(crate) fn read_app_state(&mut self, journal: &mut Journal) -> Result<()> {
+        for account in self.by_number.values_mut() {
+            account.read_app_state(journal)?;
         }
         Ok(())
     }
@@ -434,6 +461,16 @@ pub(crate) mod key {
     /// An account with its phone's lasting keys.
     pub(crate) fn account(number: &str) -> String {
         format!("account/{number}")
+    }
+
+    /// A patch of app state as the server keeps it.
+    pub(crate) fn app_state_patch(number: &str, collection: &str, version: u64) -> String {
+        format!("appstate/{number}/{collection}/patch/{version:020}")
+    }
+
+    /// The newest snapshot of a collection; its name comes before the patches that follow it.
+    pub(crate) fn app_state_snapshot(number: &str, collection: &str) -> String {
+        format!("appstate/{number}/{collection}/base")
     }
 
     /// A linked companion.

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     NoAck,
     /// Stanzas are answered late.
     Delay,
+    /// A companion gets a patch of app state whose last value is damaged.
+    AppState,
     /// A message reaches a companion damaged.
     CorruptCiphertext,
 }

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 mod account;
 mod admin;
 mod adv;
+mod app_state;
 mod cert;
 mod clock;
 mod device_list;

@@ -295,6 +295,7 @@ impl World {
             keys: None,
             greeted: false,
             linked_at: unix_seconds(),
+            owed_app_state: std::collections::BTreeSet::new(),
         };
         let account = self.accounts.get_mut(&granted.number).context("the account is gone")?;
         let companion = Companion {

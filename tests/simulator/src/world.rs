@@ -124,6 +124,7 @@ impl World {
             ready_links: BTreeSet::new(),
             last_socket: 0,
         };
+        world.accounts.read_app_state(&mut world.journal)?;
         if stored.is_none() {
             world.journal.put(key::SERVER.to_owned(), world.keys.to_record()?);
         }
@@ -233,6 +234,7 @@ impl World {
         account.save(&mut self.journal)?;
         if online {
             self.phone_is_ready(number);
+            self.change_key_if_due(number)?;
             self.greet_all(number)?;
         }
         Ok(())

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::state::Unwritable;
 use crate::world::Hub;
 
+mod app_state;
 mod faults;
 mod messages;
 mod parameters;
@@ -48,9 +49,15 @@ struct Raw {
 
 /// All calls; the first paths are the ones that newcomers need.
 fn routes() -> impl Iterator<Item = &'static Route> {
-    [report::ROUTES, phones::ROUTES, messages::ROUTES, faults::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        report::ROUTES,
+        phones::ROUTES,
+        messages::ROUTES,
+        app_state::ROUTES,
+        faults::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// A call that was not carried out, and why.

@@ -1,4 +1,7 @@
-//! `w:sync:app:state`: the phone's name in one collection, nothing in all others; what clients put there is not kept.
+//! `w:sync:app:state`: clients ask what is new in their collections and hand in patches of their own.
+//!
+//! Attributes and answers: whatsapp-rust `src/client/app_state.rs` and `wacore-appstate/patch_decode.rs`, Baileys
+//! `Socket/chats` (`resyncAppState`, `appPatch`), zapo-js `appstate/WaAppStateSyncClient` and `response-parser`.
 
 use anyhow::{Context as _, Result};
 use whatsapp_rust::wacore_binary::Node;
@@ -6,18 +9,27 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
 use super::Answer;
 use crate::account::DeviceAddress;
-use crate::phone::app_state::{COLLECTION, VERSION};
-use crate::stanza::{Stanza as _, bytes_child};
+use crate::app_state::{Name, Refused};
+use crate::clock::unix_seconds;
+use crate::fault::Kind;
+use crate::stanza::{SERVER, Stanza as _, bytes_child, fresh_id};
+use crate::stats::count;
 use crate::world::World;
 
+/// Patches in one answer; for the rest the client asks again.
+const PAGE: usize = 50;
+/// Collections that one question may name; there are five.
+const MOST_ASKED: usize = 16;
+
 impl World {
-    /// What is new in each collection that was asked for; a client's own patch counts the version up.
-    pub(crate) fn app_state_iq(&self, from: &DeviceAddress, node: &Node) -> Result<Answer> {
-        let asked = node
-            .child("sync")
-            .into_iter()
-            .flat_map(|sync| sync.get_children_by_tag("collection"));
+    /// What is new in each collection that was asked for, after taking in the client's own patches.
+    pub(crate) fn app_state_iq(&mut self, from: &DeviceAddress, node: &Node) -> Result<Answer> {
+        let Some(sync) = node.child("sync") else {
+            return Ok(Answer::Error(400, "bad-request"));
+        };
+        let asked: Vec<&Node> = sync.get_children_by_tag("collection").take(MOST_ASKED).collect();
         let collections = asked
+            .into_iter()
             .map(|collection| self.collection(from, collection))
             .collect::<Result<Vec<_>>>()?;
         Ok(Answer::Result(vec![
@@ -25,26 +37,178 @@ impl World {
         ]))
     }
 
-    fn collection(&self, from: &DeviceAddress, asked: &Node) -> Result<Node> {
-        let name = asked.text("name").unwrap_or_default();
-        let version: u64 = asked
-            .text("version")
-            .and_then(|version| version.parse().ok())
-            .unwrap_or(0);
-        let pushed = asked.child("patch").is_some();
-        let account = self.accounts.get(&from.number).context("the account is gone")?;
-        // A client that cannot read a patch yet waits for the key for minutes, so it gets none before its phone shared
-        // the key.
-        let has_key = account
-            .companions
-            .get(&from.device)
-            .is_some_and(|companion| companion.record.greeted);
-        let answer = NodeBuilder::new("collection").attr("name", name.as_str());
-        if name != COLLECTION || version >= VERSION || pushed || !has_key {
-            return Ok(answer.attr("version", version + u64::from(pushed)).build());
+    fn collection(&mut self, from: &DeviceAddress, asked: &Node) -> Result<Node> {
+        let text = asked.text("name").unwrap_or_default();
+        let answer = NodeBuilder::new("collection").attr("name", text.as_str());
+        let Some(name) = Name::parse(&text) else {
+            return Ok(refusal(answer, 404, "item-not-found").build());
+        };
+        let Ok(version) = asked.text("version").map_or(Ok(0), |version| version.parse::<u64>()) else {
+            return Ok(refusal(answer, 400, "bad-request").build());
+        };
+        let Some(patch) = asked.child("patch") else {
+            return self.news(from, name, version, answer);
+        };
+        let patch = patch.content().unwrap_or_default();
+        let account = self.accounts.get_mut(&from.number).context("the account is gone")?;
+        let pushed = account
+            .collection(name)
+            .push(&from.number, name, version, &patch, &mut self.journal)?;
+        match pushed {
+            Ok(()) => {
+                count(&mut self.stats.app_state, "patches of companions");
+                self.tell_of_app_state(from, name)?;
+                Ok(answer.attr("version", version + 1).build())
+            }
+            Err(Refused::Malformed) => {
+                count(&mut self.stats.app_state, "malformed patches refused");
+                Ok(refusal(answer, 400, "bad-request").build())
+            }
+            Err(Refused::Conflict) => {
+                count(&mut self.stats.app_state, "conflicts");
+                // What the client has missed comes with the refusal.
+                let answer = answer.attr("type", "error");
+                let conflict = NodeBuilder::new("error")
+                    .attr("code", 409)
+                    .attr("text", "conflict")
+                    .build();
+                let mut node = self.news(from, name, version, answer)?;
+                let mut children: Vec<Node> = vec![conflict];
+                children.extend(node.children().unwrap_or_default().iter().cloned());
+                node.content = Some(whatsapp_rust::wacore_binary::NodeContent::Nodes(children));
+                Ok(node)
+            }
         }
-        let patch = bytes_child("patch", account.phone.push_name_patch()?);
-        let patches = NodeBuilder::new("patches").children([patch]).build();
-        Ok(answer.attr("version", VERSION).children([patches]).build())
+    }
+
+    /// What a client at a version lacks.
+    fn news(&mut self, from: &DeviceAddress, name: Name, version: u64, answer: NodeBuilder) -> Result<Node> {
+        let account = self.accounts.get_mut(&from.number).context("the account is gone")?;
+        let companion = account.companions.get_mut(&from.device).context("the device is gone")?;
+        let newest = account
+            .app_state
+            .get(&name)
+            .map_or(0, crate::app_state::Collection::version);
+        if !companion.record.greeted && newest > 0 {
+            // A client that cannot read a patch waits for its key for minutes, so it gets none before its phone has
+            // shared the key; it is told then.
+            companion.record.owed_app_state.insert(name.as_str().to_owned());
+            account.save_companion(from.device, &mut self.journal)?;
+            return Ok(answer.attr("version", version).build());
+        }
+        if version > newest {
+            // Nobody but this server numbers versions.
+            return Ok(refusal(answer, 400, "bad-request").build());
+        }
+        let Some(collection) = account.app_state.get(&name) else {
+            return Ok(answer.attr("version", version).build());
+        };
+        let base = version;
+        let mut patches: Vec<Vec<u8>> = collection
+            .after(base)
+            .map(|later| later.take(PAGE).cloned().collect())
+            .unwrap_or_default();
+        let reached = base + patches.len() as u64;
+        let mut answer = answer.attr("version", reached);
+        if reached < newest {
+            answer = answer.attr("has_more_patches", "true");
+        }
+        if let Some(last) = patches.last_mut()
+            && self.strike(Kind::AppState, Some(&from.number)).is_some()
+        {
+            spoil(last);
+        }
+        let mut children = Vec::new();
+        if !patches.is_empty() {
+            let patches = patches.into_iter().map(|patch| bytes_child("patch", patch));
+            children.push(NodeBuilder::new("patches").children(patches).build());
+        }
+        Ok(if children.is_empty() {
+            answer.build()
+        } else {
+            answer.children(children).build()
+        })
+    }
+
+    /// Tells all other devices of an account that a collection has changed; one notification for each collection, as
+    /// Baileys looks at the first one only (`Socket/messages-recv`).
+    pub(crate) fn tell_of_app_state(&mut self, author: &DeviceAddress, name: Name) -> Result<()> {
+        let account = self.accounts.get(&author.number).context("the account is gone")?;
+        let told: Vec<u16> = account
+            .devices()
+            .into_iter()
+            .filter(|device| *device != author.device)
+            .collect();
+        for device in told {
+            self.notify_of_app_state(&DeviceAddress::new(&author.number, device), name)?;
+        }
+        Ok(())
+    }
+
+    /// Tells a companion of the collections that it asked for before it could have read them.
+    pub(crate) fn pay_owed_app_state(&mut self, companion: &DeviceAddress) -> Result<()> {
+        let account = self
+            .accounts
+            .get_mut(&companion.number)
+            .context("the account is gone")?;
+        let Some(linked) = account.companions.get_mut(&companion.device) else {
+            return Ok(());
+        };
+        let owed = std::mem::take(&mut linked.record.owed_app_state);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        account.save_companion(companion.device, &mut self.journal)?;
+        for name in owed.iter().filter_map(|name| Name::parse(name)) {
+            self.notify_of_app_state(companion, name)?;
+        }
+        Ok(())
+    }
+
+    fn notify_of_app_state(&mut self, device: &DeviceAddress, name: Name) -> Result<()> {
+        let account = self.accounts.get(&device.number).context("the account is gone")?;
+        let version = account
+            .app_state
+            .get(&name)
+            .map_or(0, crate::app_state::Collection::version);
+        let collection = NodeBuilder::new("collection")
+            .attr("name", name.as_str())
+            .attr("version", version)
+            .build();
+        let notification = NodeBuilder::new("notification")
+            .attr("from", SERVER)
+            .attr("type", "server_sync")
+            .attr("id", fresh_id())
+            .attr("t", unix_seconds())
+            .children([collection])
+            .build();
+        self.deliver(device, notification)
+    }
+}
+
+fn refusal(answer: NodeBuilder, code: u16, text: &'static str) -> NodeBuilder {
+    let error = NodeBuilder::new("error").attr("code", code).attr("text", text).build();
+    answer.attr("type", "error").children([error])
+}
+
+/// Flips a bit of a patch's last value, in its code.
+fn spoil(patch: &mut Vec<u8>) {
+    use whatsapp_rust::buffa::Message as _;
+    use whatsapp_rust::waproto::whatsapp as wa;
+    let Ok(mut decoded) = wa::SyncdPatch::decode_from_slice(patch) else {
+        return;
+    };
+    let blob = decoded.mutations.last_mut().and_then(|mutation| {
+        mutation
+            .record
+            .get_or_insert_default()
+            .value
+            .get_or_insert_default()
+            .blob
+            .as_mut()
+    });
+    if let Some(last) = blob.and_then(|blob| blob.last_mut()) {
+        *last ^= 1;
+        *patch = decoded.encode_to_vec();
     }
 }

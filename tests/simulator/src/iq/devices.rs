@@ -24,6 +24,7 @@ impl World {
         account.phone.signal.forget_session(from);
         account.phone.save_session(&from.number, from, &mut self.journal)?;
         self.announce(from, Change::Removed)?;
+        self.phone_must_change_key(&from.number)?;
         // The answer is written first: the socket looks at its end only after it.
         self.end_socket(from, vec![removed()]);
         tracing::info!(device = %from, "a companion logged out");
@@ -41,6 +42,7 @@ impl World {
             .phone
             .save_session(&companion.number, companion, &mut self.journal)?;
         self.announce(companion, Change::Removed)?;
+        self.phone_must_change_key(&companion.number)?;
         self.end_socket(companion, vec![removed()]);
         tracing::info!(device = %companion, "a companion was removed by its phone");
         Ok(true)

@@ -31,10 +31,11 @@ impl World {
         }
         linked.record.greeted = true;
         account.save_companion(companion.device, &mut self.journal)?;
-        let share = self.key_share(&companion.number)?;
+        let share = account.phone.app_state.keys.share(None, &account.key_indexes())?;
         self.send_as_peer(companion, share)?;
         let history = self.history(&companion.number)?;
-        self.send_as_peer(companion, history)
+        self.send_as_peer(companion, history)?;
+        self.pay_owed_app_state(companion)
     }
 
     /// Greets all companions that could not be greeted while their phone was offline.
@@ -46,7 +47,12 @@ impl World {
         Ok(())
     }
 
-    fn send_as_peer(&mut self, companion: &DeviceAddress, message: wa::message::ProtocolMessage) -> Result<()> {
+    /// Sends a message of the account to itself: from its phone to one of its companions.
+    pub(crate) fn send_as_peer(
+        &mut self,
+        companion: &DeviceAddress,
+        message: wa::message::ProtocolMessage,
+    ) -> Result<()> {
         let message = wa::Message {
             protocol_message: MessageField::some(message),
             ..Default::default()
@@ -66,34 +72,6 @@ impl World {
             .children([enc])
             .build();
         self.deliver(companion, stanza)
-    }
-
-    fn key_share(&self, number: &str) -> Result<wa::message::ProtocolMessage> {
-        let key = &self
-            .accounts
-            .get(number)
-            .context("no such account")?
-            .phone
-            .app_state_key;
-        let shared = wa::message::AppStateSyncKey {
-            key_id: MessageField::some(wa::message::AppStateSyncKeyId {
-                key_id: Some(key.id.clone()),
-            }),
-            key_data: MessageField::some(wa::message::AppStateSyncKeyData {
-                key_data: Some(key.data.clone()),
-                fingerprint: MessageField::some(wa::message::AppStateSyncKeyFingerprint {
-                    raw_id: Some(key.raw_id),
-                    current_index: Some(0),
-                    device_indexes: vec![0],
-                }),
-                timestamp: Some(i64::try_from(key.made_at)?),
-            }),
-        };
-        Ok(wa::message::ProtocolMessage {
-            r#type: Some(Type::APP_STATE_SYNC_KEY_SHARE),
-            app_state_sync_key_share: MessageField::some(wa::message::AppStateSyncKeyShare { keys: vec![shared] }),
-            ..Default::default()
-        })
     }
 
     /// The first history: no conversations, the names of the account itself and of everybody else here.

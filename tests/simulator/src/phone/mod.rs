@@ -23,11 +23,14 @@ pub(crate) mod envelope;
 pub(crate) mod greeting;
 pub(crate) mod known;
 pub(crate) mod receive;
+mod requests;
 pub(crate) mod scan;
 pub(crate) mod send;
 pub(crate) mod signal;
 pub(crate) mod unwrap;
 
+use app_state::keys::SharedKey;
+use app_state::{AppState, AppStateRecord};
 use chat::Chat;
 use signal::{KeyRecord, Signal};
 
@@ -46,8 +49,8 @@ pub(crate) struct Phone {
     pub(crate) answering: bool,
     /// The name its owner chose.
     pub(crate) push_name: String,
-    /// The key that its companions encrypt app state with.
-    app_state_key: AppStateKey,
+    /// What its owner and companions have set.
+    pub(crate) app_state: AppState,
     inbox: Vec<Shown>,
     /// Account and id of everything shown in the inbox.
     shown: HashSet<(String, String)>,
@@ -64,18 +67,10 @@ pub(crate) struct PhoneRecord {
     online: bool,
     answering: bool,
     push_name: String,
-    app_state_key: AppStateKey,
-}
-
-/// The key that a phone shares with its companions.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct AppStateKey {
-    #[serde(with = "hexadecimal")]
-    pub(crate) id: Vec<u8>,
-    #[serde(with = "hexadecimal")]
-    pub(crate) data: Vec<u8>,
-    pub(crate) raw_id: u32,
-    pub(crate) made_at: u64,
+    /// The first key that its companions encrypt app state with.
+    app_state_key: SharedKey,
+    #[serde(default)]
+    app_state: AppStateRecord,
 }
 
 /// One message as a phone shows it.
@@ -143,12 +138,8 @@ impl Phone {
             online: true,
             answering,
             push_name: format!("Phone {}", &number[tail..]),
-            app_state_key: AppStateKey {
-                id: [&[0, 0], &rand::random::<[u8; 4]>()[..]].concat(),
-                data: rand::random::<[u8; 32]>().to_vec(),
-                raw_id: rand::random_range(1..i32::MAX.unsigned_abs()),
-                made_at: unix_seconds(),
-            },
+            app_state_key: SharedKey::first(),
+            app_state: AppStateRecord::default(),
         })
     }
 
@@ -160,7 +151,7 @@ impl Phone {
             online: record.online,
             answering: record.answering,
             push_name: record.push_name,
-            app_state_key: record.app_state_key,
+            app_state: AppState::from_record(record.app_state_key, record.app_state),
             inbox: Vec::new(),
             shown: HashSet::new(),
             sent: VecDeque::new(),
@@ -171,12 +162,14 @@ impl Phone {
 
     /// What is stored with the account.
     pub(crate) fn to_record(&self) -> PhoneRecord {
+        let (app_state_key, app_state) = self.app_state.to_record();
         PhoneRecord {
             keys: self.signal.to_record(),
             online: self.online,
             answering: self.answering,
             push_name: self.push_name.clone(),
-            app_state_key: self.app_state_key.clone(),
+            app_state_key,
+            app_state,
         }
     }
 

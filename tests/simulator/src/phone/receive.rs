@@ -41,6 +41,9 @@ impl World {
         match node.tag.as_ref() {
             "message" => self.phone_gets_message(number, node),
             "receipt" => self.phone_gets_receipt(number, node),
+            "notification" if node.text("type").as_deref() == Some("server_sync") => {
+                self.phone_hears_of_app_state(number, node)
+            }
             _ => Ok(()),
         }
     }
@@ -107,9 +110,13 @@ impl World {
         let account = self.accounts.get_mut(number).context("no such phone")?;
         if account.phone.has_shown(&letter.from.number, &letter.id) {
             self.stats.duplicates += 1;
-        } else if message.protocol_message.is_set() {
+        } else if let Some(protocol) = message.protocol_message.as_option() {
             // Companions talk to their phone about app state and history; nothing to show.
-            return Ok(());
+            return if own {
+                self.phone_serves(&letter.from, protocol)
+            } else {
+                Ok(())
+            };
         } else {
             let entry = InboxEntry {
                 from: letter.from.number.clone(),
