@@ -64,10 +64,20 @@ export class Baileys {
       ...this.options,
     });
     const { socket } = this;
-    socket.ws.on('frame', (node) => node.tag && this.record.add({ event: 'node', tag: node.tag, node }));
+    socket.ws.on('frame', (node) => this.#node(node));
     socket.ev.process(async (events) => {
       for (const [name, data] of Object.entries(events)) this.#event(name, data);
     });
+  }
+
+  #node(node) {
+    if (!node.tag) return;
+    this.record.add({ event: 'node', tag: node.tag, node });
+    // Baileys folds receipts that come close together into one status, and the last one wins: "delivered" by the other
+    // side is then covered by "sent" from the own phone. So the plain receipt itself counts as well.
+    if (node.tag === 'receipt' && !node.attrs.type && !node.attrs.participant) {
+      this.record.add({ event: 'receipt', id: node.attrs.id, state: 'delivered' });
+    }
   }
 
   #event(name, data) {
@@ -147,12 +157,16 @@ export class Baileys {
     return this;
   }
 
+  /** Asks for a pairing code, which is possible once the socket has shown that it may be linked. */
+  async showCode(phone) {
+    await this.qr();
+    return this.socket.requestPairingCode(phone);
+  }
+
   /** Links to a phone by a pairing code. */
   async linkByCode(phone) {
     const from = this.mark;
-    // The code may be asked for once the socket has shown that it may be linked.
-    await this.qr();
-    const code = await this.socket.requestPairingCode(phone);
+    const code = await this.showCode(phone);
     Object.assign(this, await this.#simulator.enterCode(phone, code));
     await this.ready(from);
     return this;
@@ -169,6 +183,12 @@ export class Baileys {
     const from = this.mark;
     this.#open();
     await this.ready(from);
+  }
+
+  /** A second socket with the same credentials, which drives out the first. */
+  async connectTwin() {
+    this.#wanted = false;
+    this.#open();
   }
 
   /** Starts a login that a test expects to fail; answers how it ended. */

@@ -35,24 +35,28 @@ export class Zapo {
   static label = 'zapo';
 
   #simulator;
+  #options;
 
   constructor(simulator, name = 'zapo', options = {}) {
     this.#simulator = simulator;
     this.record = new Record(name);
     this.logged = new Record(`the log of ${name}`);
-    const keep = (level) => (message, context) => this.logged.add({ level, message, context });
-    this.client = new WaClient(
-      {
-        store: memory(),
-        sessionId: name,
-        urls: [simulator.url],
-        testHooks: { noiseRootCa: { publicKey: simulator.rootKey, serial: 0 } },
-        history: { enabled: true },
-        ...options,
-      },
-      { level: 'warn', trace() {}, debug() {}, info() {}, warn: keep('warn'), error: keep('error') },
-    );
+    this.#options = {
+      store: memory(),
+      sessionId: name,
+      urls: [simulator.url],
+      testHooks: { noiseRootCa: { publicKey: simulator.rootKey, serial: 0 } },
+      history: { enabled: true },
+      ...options,
+    };
+    this.client = this.#make();
     this.#listen();
+  }
+
+  #make() {
+    const keep = (level) => (message, context) => this.logged.add({ level, message, context });
+    const logger = { level: 'warn', trace() {}, debug() {}, info() {}, warn: keep('warn'), error: keep('error') };
+    return new WaClient(this.#options, logger);
   }
 
   #listen() {
@@ -116,23 +120,33 @@ export class Zapo {
     return this;
   }
 
+  async showCode(phone) {
+    await this.qr();
+    return this.client.requestPairingCode(phone);
+  }
+
   async linkByCode(phone) {
     const from = this.mark;
-    await this.qr();
-    const code = await this.client.requestPairingCode(phone);
+    const code = await this.showCode(phone);
     Object.assign(this, await this.#simulator.enterCode(phone, code));
     await this.ready(from);
     return this;
   }
 
+  /** "open" is also said of the socket that shows a QR code. */
   ready(from) {
-    return this.record.find('the login', (entry) => entry.event === 'open' && this.client.getState().registered, { from });
+    return this.record.matching('the login', { event: 'node', tag: 'success' }, { from });
   }
 
   async connect() {
     const from = this.mark;
     await this.client.connect();
     await this.ready(from);
+  }
+
+  async connectTwin() {
+    this.twin = this.#make();
+    await this.twin.connect();
   }
 
   async connectInVain() {
@@ -150,7 +164,7 @@ export class Zapo {
   }
 
   async dispose() {
-    await this.client.disconnect();
+    await Promise.all([this.client.disconnect(), this.twin?.disconnect()]);
   }
 
   logout() {

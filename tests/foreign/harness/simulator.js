@@ -88,6 +88,25 @@ export class Simulator {
     return this.refusal('mock-phone/scan-qr', { phone }, qr);
   }
 
+  /** The phone types a pairing code, once the client has asked the server for one; answers the linked companion. */
+  async enterCode(phone, code) {
+    return eventually(`the simulator to hear of the code for ${phone}`, async () => {
+      const { status, body } = await this.#call('POST', 'mock-phone/enter-code', { phone, code });
+      if (status === 404 || /asked for a code/.test(body.error)) return undefined;
+      assert.equal(status, 200, `enter-code: ${JSON.stringify(body)}`);
+      return body;
+    });
+  }
+
+  /** What the phone says to a wrong code. */
+  async codeRefused(phone, code) {
+    return eventually(`the simulator to hear of a code for ${phone}`, async () => {
+      const { status, body } = await this.#call('POST', 'mock-phone/enter-code', { phone, code });
+      assert.notEqual(status, 200, 'the code should have been refused');
+      return /asked for a code/.test(body.error) ? undefined : body.error;
+    });
+  }
+
   /** Makes a phone that is on WhatsApp without any companion. */
   async addPhone() {
     const phone = newPhone();
@@ -152,6 +171,11 @@ export class Simulator {
   /** Waits until others can open sessions with a companion, which some clients make possible only after their login. */
   reachable(phone, device) {
     return eventually(`prekeys of ${phone}:${device}`, async () => (await this.companion(phone, device))?.prekeys > 0);
+  }
+
+  /** Waits until the account has no such companion. */
+  unlinked(phone, device) {
+    return eventually(`${phone}:${device} to be unlinked`, async () => !(await this.companion(phone, device)));
   }
 
   /** Waits until the simulator knows that a companion is gone from its socket. */

@@ -23,9 +23,9 @@ export function stage(options) {
       things.clients.push(client);
       return client;
     },
-    /** A client linked to a phone, a new one unless said. */
-    async link(Client, phone = newPhone()) {
-      const client = await this.client(Client).link(phone);
+    /** A client linked to a phone, a new one and by QR code unless said. */
+    async link(Client, phone = newPhone(), how = 'link') {
+      const client = await this.client(Client)[how](phone);
       await things.simulator.reachable(client.phone, client.device);
       return client;
     },
