@@ -14,6 +14,7 @@ use crate::clock::unix_seconds;
 use crate::hexadecimal;
 use crate::iq::encrypt::Bundle;
 use crate::phone::{Phone, PhoneRecord};
+use crate::profile::Profile;
 use crate::queue::Queue;
 use crate::state::{Journal, Records};
 
@@ -90,6 +91,9 @@ pub(crate) struct CompanionRecord {
     /// Collections of app state that it asked for before its phone had shared the key.
     #[serde(default)]
     pub(crate) owed_app_state: BTreeSet<String>,
+    /// The name it gave itself with its presence.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
 }
 
 /// The lasting part of a prekey upload.
@@ -119,6 +123,8 @@ pub(crate) struct Account {
     pub(crate) devices_changed_at: u64,
     /// Accounts whose companions asked for this one's devices and are told when they change.
     pub(crate) watchers: BTreeSet<String>,
+    /// What it shows of itself, and to whom.
+    pub(crate) profile: Profile,
     /// Device 0.
     pub(crate) phone: Phone,
     /// Devices 1 and up.
@@ -349,6 +355,7 @@ impl Accounts {
                 next_key_index: 1,
                 devices_changed_at: unix_seconds(),
                 watchers: BTreeSet::new(),
+                profile: Profile::default(),
                 phone: Phone::generate(number, answering)?,
                 companions: BTreeMap::new(),
                 app_state: BTreeMap::new(),
@@ -390,6 +397,7 @@ impl Accounts {
                     next_key_index: record.next_key_index,
                     devices_changed_at: record.devices_changed_at,
                     watchers: record.watchers,
+                    profile: Profile::default(),
                     phone: Phone::from_record(record.phone)?,
                     companions: BTreeMap::new(),
                     app_state: BTreeMap::new(),
@@ -403,6 +411,7 @@ impl Accounts {
                 };
                 self.owner(number)?.companions.insert(device.parse()?, companion);
             }
+            ["profile", number] => self.owner(number)?.profile = serde_json::from_slice(value)?,
             ["prekey", number, device, id] => {
                 let device: u16 = device.parse()?;
                 let companion = self
@@ -473,6 +482,11 @@ pub(crate) mod key {
         format!("appstate/{number}/{collection}/base")
     }
 
+    /// What an account shows of itself, and to whom.
+    pub(crate) fn profile(number: &str) -> String {
+        format!("profile/{number}")
+    }
+
     /// A linked companion.
     pub(crate) fn companion(number: &str, device: u16) -> String {
         format!("companion/{number}/{device:05}")
@@ -496,6 +510,11 @@ pub(crate) mod key {
     /// A phone's session with a device.
     pub(crate) fn phone_session(number: &str, peer: &super::DeviceAddress) -> String {
         format!("phone/{number}/session/{}/{:05}", peer.number, peer.device)
+    }
+
+    /// Somebody a phone knows, by name.
+    pub(crate) fn contact(number: &str, other: &str) -> String {
+        format!("phone/{number}/contact/{other}")
     }
 
     /// A message in a phone's inbox.

@@ -40,6 +40,8 @@ mod login;
 mod noise;
 mod pairing;
 mod phone;
+mod presence;
+mod profile;
 mod queue;
 mod routing;
 mod server;

@@ -11,6 +11,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::account::{DeviceAddress, Form};
 use crate::clock::unix_seconds;
 use crate::fault::{Fault, Kind};
+use crate::presence::Ear;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
 use crate::stats::count;
 use crate::wire::Wire;
@@ -37,6 +38,8 @@ pub(crate) struct Link {
     pub(crate) wake: Wake,
     /// Set when the server ends it: last words, then the end.
     pub(crate) closing: Option<Vec<Node>>,
+    /// What passes by and is never queued.
+    pub(crate) ear: Ear,
     /// Whether the client wants messages now.
     active: bool,
     /// The last place in the queue that was sent on this socket.
@@ -57,6 +60,7 @@ impl Link {
             socket,
             wake,
             closing: None,
+            ear: Ear::default(),
             active: false,
             sent_up_to: 0,
             backlog_end,
@@ -107,10 +111,7 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
             tracing::info!(device = %address, "logged in");
             wire.send(&success).await?;
             let ended = converse(hub, &mut wire, &address, socket, &wake).await;
-            hub.act(|world| {
-                world.links_closed(&address, socket);
-                Ok(())
-            })?;
+            hub.act(|world| world.links_closed(&address, socket))?;
             tracing::info!(device = %address, "socket ended");
             ended
         }
@@ -212,6 +213,7 @@ impl World {
         if let Some(old) = self.links.insert(address.clone(), link) {
             // The old socket finds its place taken when it wakes, and says so to its client.
             old.wake.notify_one();
+            self.presence_ends(&address, &old)?;
         }
         self.stats.logins += 1;
         let account = self
@@ -255,9 +257,13 @@ impl World {
     }
 
     /// Forgets a socket unless a newer one has taken its place.
-    fn links_closed(&mut self, address: &DeviceAddress, socket: u64) {
-        if self.links.get(address).is_some_and(|link| link.socket == socket) {
-            self.links.remove(address);
+    fn links_closed(&mut self, address: &DeviceAddress, socket: u64) -> Result<()> {
+        if self.links.get(address).is_none_or(|link| link.socket != socket) {
+            return Ok(());
+        }
+        match self.links.remove(address) {
+            Some(link) => self.presence_ends(address, &link),
+            None => Ok(()),
         }
     }
 
@@ -310,6 +316,7 @@ impl World {
                     queue.count(Some("message")),
                     queue.count(Some("receipt")),
                     queue.count(Some("notification")),
+                    queue.count(Some("call")),
                 ));
             }
         }
@@ -350,6 +357,9 @@ impl World {
             pull.more = queue.after(link.sent_up_to).is_some();
         }
         pull.nodes.extend(live);
+        if link.backlog_done && !pull.more {
+            pull.nodes.extend(link.ear.take());
+        }
         for node in &pull.nodes {
             count(&mut self.stats.sent, &node.tag);
         }
@@ -366,14 +376,14 @@ impl World {
     }
 }
 
-fn preview(total: usize, messages: usize, receipts: usize, notifications: usize) -> Node {
+fn preview(total: usize, messages: usize, receipts: usize, notifications: usize, calls: usize) -> Node {
     let preview = NodeBuilder::new("offline_preview")
         .attr("count", total)
         .attr("message", messages)
         .attr("receipt", receipts)
         .attr("notification", notifications)
         .attr("appdata", 0)
-        .attr("call", 0)
+        .attr("call", calls)
         .attr("status", 0)
         .build();
     NodeBuilder::new("ib").attr("from", SERVER).children([preview]).build()

@@ -296,6 +296,7 @@ impl World {
             greeted: false,
             linked_at: unix_seconds(),
             owed_app_state: std::collections::BTreeSet::new(),
+            name: None,
         };
         let account = self.accounts.get_mut(&granted.number).context("the account is gone")?;
         let companion = Companion {

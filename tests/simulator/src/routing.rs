@@ -33,7 +33,15 @@ impl World {
                 self.information(from, node);
                 Vec::new()
             }
-            // Presence, typing and what else needs no answer; counted above.
+            "presence" => {
+                self.client_presence(from, node)?;
+                Vec::new()
+            }
+            "chatstate" => {
+                self.client_chatstate(from, node)?;
+                Vec::new()
+            }
+            // What needs no answer; counted above.
             _ => Vec::new(),
         };
         for answer in &answers {
@@ -70,12 +78,17 @@ impl World {
         let Some(recipient) = self.accounts.resolve(&to) else {
             return Ok(vec![ack.attr("error", NOT_FOUND).build()]);
         };
+        // Who is blocked is not told so: the message is acknowledged and goes nowhere but to the sender's own devices.
+        let blocked = self.has_blocked(&recipient.number, &from.number);
         let sender = self.accounts.get(&from.number).context("the sender is gone")?;
         let mut deliveries = Vec::new();
         for (jid, enc) in envelopes(node, &to) {
             let Some(target) = self.accounts.resolve(&jid) else {
                 continue;
             };
+            if blocked && target.number != from.number {
+                continue;
+            }
             let mut stanza = forwarded(sender, from, Form::of(&to), node, &id);
             if target.number == from.number && recipient.number != from.number {
                 stanza = stanza.attr("recipient", to.to_non_ad());
@@ -188,7 +201,7 @@ fn forwarded(sender: &Account, from: &DeviceAddress, form: Form, node: &Node, id
         .attr("id", id)
         .attr("type", node.text("type").unwrap_or_else(|| "text".to_owned()))
         .attr("t", unix_seconds())
-        .attr("notify", sender.phone.push_name.as_str());
+        .attr("notify", sender.shown_name(from.device));
     stanza = match form {
         Form::Number => stanza.attr("sender_lid", sender.device_jid(Form::Lid, from.device)),
         Form::Lid => stanza.attr("sender_pn", sender.device_jid(Form::Number, from.device)),

@@ -192,6 +192,11 @@ impl World {
         Ok(bundle)
     }
 
+    /// Lets a socket look for something to write at the end of this transaction.
+    pub(crate) fn link_is_ready(&mut self, address: &DeviceAddress) {
+        self.ready_links.insert(address.clone());
+    }
+
     /// Lets a phone look at its queue at the end of this transaction.
     pub(crate) fn phone_is_ready(&mut self, number: &str) {
         self.ready_phones.insert(number.to_owned());
@@ -229,14 +234,23 @@ pub(crate) type Wake = Arc<Notify>;
 impl World {
     /// Connects or disconnects a phone; a phone that connects works off what waited and greets new companions.
     pub(crate) fn phone_connects(&mut self, number: &str, online: bool) -> Result<()> {
-        let account = self.accounts.get_mut(number).context("no such phone")?;
-        account.phone.online = online;
-        account.save(&mut self.journal)?;
+        self.watching_presence(number, |world| {
+            let account = world.accounts.get_mut(number).context("no such phone")?;
+            account.phone.online = online;
+            account.save(&mut world.journal)
+        })?;
         if online {
             self.phone_is_ready(number);
             self.change_key_if_due(number)?;
             self.greet_all(number)?;
         }
+        Ok(())
+    }
+
+    /// Refuses what only a connected phone can do.
+    pub(crate) fn phone_must_be_online(&self, number: &str) -> Result<()> {
+        let online = self.accounts.get(number).is_some_and(|account| account.phone.online);
+        anyhow::ensure!(online, "the phone is offline");
         Ok(())
     }
 

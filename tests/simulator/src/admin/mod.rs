@@ -16,6 +16,7 @@ mod faults;
 mod messages;
 mod parameters;
 mod phones;
+mod presence;
 mod report;
 
 use parameters::Parameters;
@@ -54,6 +55,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         phones::ROUTES,
         messages::ROUTES,
         app_state::ROUTES,
+        presence::ROUTES,
         faults::ROUTES,
     ]
     .into_iter()

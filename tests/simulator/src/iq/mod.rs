@@ -11,6 +11,7 @@ use crate::world::World;
 mod app_state;
 mod devices;
 pub(crate) mod encrypt;
+mod privacy;
 mod session;
 mod settings;
 mod usync;
@@ -39,12 +40,12 @@ impl World {
             "md" => self.devices_iq(from, node)?,
             "w:sync:app:state" => self.app_state_iq(from, node)?,
             "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
-            "abt" | "w" | "privacy" | "blocklist" | "w:m" | "urn:xmpp:whatsapp:dirty" => {
-                match settings::answer(&namespace, node) {
-                    Some(answer) => answer,
-                    None => self.unknown(&namespace, node),
-                }
-            }
+            "privacy" => self.privacy_iq(from, node)?,
+            "blocklist" => self.blocklist_iq(from, node)?,
+            "abt" | "w" | "w:m" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
+                Some(answer) => answer,
+                None => self.unknown(&namespace, node),
+            },
             _ => self.unknown(&namespace, node),
         };
         Ok(vec![match answer {

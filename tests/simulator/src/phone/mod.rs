@@ -1,6 +1,6 @@
 //! A simulated phone: device 0 of its account, with a real Signal identity and an inbox of what it decrypted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::account::{DeviceAddress, key};
 use crate::clock::unix_seconds;
 use crate::hexadecimal;
+use crate::presence::Hearsay;
 use crate::queue::Queue;
 use crate::state::Journal;
 
@@ -56,6 +57,10 @@ pub(crate) struct Phone {
     shown: HashSet<(String, String)>,
     sent: VecDeque<Sent>,
     next_sent: u64,
+    /// Accounts it has talked with and the names they gave themselves; empty before they said one.
+    contacts: BTreeMap<String, String>,
+    /// Presence and typing of others.
+    pub(crate) hearsay: Hearsay,
     /// How often each unreadable message was asked for again.
     asked_again: HashMap<String, u8>,
 }
@@ -156,6 +161,8 @@ impl Phone {
             shown: HashSet::new(),
             sent: VecDeque::new(),
             next_sent: 0,
+            contacts: BTreeMap::new(),
+            hearsay: Hearsay::default(),
             asked_again: HashMap::new(),
         })
     }
@@ -184,6 +191,10 @@ impl Phone {
                 self.signal
                     .restore_session(&DeviceAddress::new(number, device.parse()?), value)?;
             }
+            ["contact", other] => {
+                self.contacts
+                    .insert((*other).to_owned(), String::from_utf8(value.to_vec())?);
+            }
             ["inbox", _] => {
                 let shown: Shown = serde_json::from_slice(value)?;
                 if shown.entry.error.is_none() {
@@ -199,6 +210,28 @@ impl Phone {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the phone has talked with an account.
+    pub(crate) fn knows(&self, other: &str) -> bool {
+        self.contacts.contains_key(other)
+    }
+
+    /// Everybody it has talked with and their names.
+    pub(crate) fn contacts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.contacts
+            .iter()
+            .map(|(number, name)| (number.as_str(), name.as_str()))
+    }
+
+    /// Notes an account, and its name if it is known now.
+    pub(crate) fn learn(&mut self, number: &str, other: &str, name: Option<&str>, journal: &mut Journal) {
+        let known = self.contacts.get(other);
+        let name = name.or(known.map(String::as_str)).unwrap_or_default();
+        if known.is_none_or(|known| known != name) {
+            journal.put(key::contact(number, other), name.as_bytes().to_vec());
+            self.contacts.insert(other.to_owned(), name.to_owned());
+        }
     }
 
     /// What the phone shows, oldest first.

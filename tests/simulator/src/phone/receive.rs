@@ -15,6 +15,7 @@ use crate::phone::compose::text_message;
 use crate::phone::envelope::Envelope;
 use crate::phone::send::{copy_for_companions, phone_stanza};
 use crate::phone::signal::{Opened, claimed_identity};
+use crate::presence::Typing;
 use crate::routing::receipt_ids;
 use crate::stanza::{Stanza as _, bytes_child, key_id};
 use crate::stats::count;
@@ -60,8 +61,19 @@ impl World {
             device_identity: node.child_content("device-identity"),
             recipient: node.text("recipient"),
         };
+        let notify = node.text("notify");
         match self.open_letter(number, &letter) {
-            Ok(opened) => self.phone_reads(number, &letter, opened),
+            Ok(opened) => {
+                if letter.from.number == number {
+                    let other = node.jid("recipient").and_then(|jid| self.accounts.resolve(&jid));
+                    if let Some(other) = other {
+                        self.phone_learns(number, &other.number, None)?;
+                    }
+                } else {
+                    self.phone_learns(number, &letter.from.number, notify.as_deref())?;
+                }
+                self.phone_reads(number, &letter, opened)
+            }
             Err(error) => self.phone_cannot_read(number, &letter, &error),
         }
     }
@@ -168,6 +180,9 @@ impl World {
     fn phone_marks_read(&mut self, number: &str, entry: &InboxEntry) -> Result<()> {
         let form = if entry.by_lid { Form::Lid } else { Form::Number };
         let account = self.accounts.get(number).context("no such phone")?;
+        if account.profile.privacy("readreceipts") == Some("none") || self.are_apart(number, &entry.from) {
+            return Ok(());
+        }
         let receipt = NodeBuilder::new("receipt")
             .attr("from", account.jid(form))
             .attr("id", entry.id.as_str())
@@ -195,6 +210,7 @@ impl World {
     fn phone_answers(&mut self, number: &str, letter: &Letter, message: &wa::Message) -> Result<()> {
         self.phone_opens(number, &letter.id)?;
         if let Some(text) = text_of(message) {
+            self.types(number, &letter.from.number, letter.form, Typing::Composing)?;
             let chat = Chat::Person(letter.from.number.clone());
             self.phone_sends(number, &chat, letter.form, text_message(&text))?;
         }

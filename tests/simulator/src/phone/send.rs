@@ -32,7 +32,9 @@ impl World {
         sender
             .phone
             .remember_sent(from, &id, Some(&chat), &message, &mut self.journal)?;
-        if to != from {
+        self.phone_learns(from, to, None)?;
+        // Who is blocked notices nothing.
+        if to != from && !self.has_blocked(to, from) {
             for device in recipient_devices {
                 self.phone_sends_to(from, &DeviceAddress::new(to, device), form, &id, &message, None)?;
             }

@@ -550,3 +550,60 @@ pub async fn activate(client: &mut Client) {
         .await;
     assert_eq!(text(&client.next_tagged("iq").await, "type"), "result");
 }
+
+/// A linked companion that is logged in and active, without keys: nothing but what a test is about is sent to it.
+pub async fn companion(addr: SocketAddr, number: &str) -> (Keys, Client) {
+    let keys = link(addr, number).await;
+    let client = present(addr, &keys, number).await;
+    (keys, client)
+}
+
+/// Logs a companion in again and makes it active.
+pub async fn present(addr: SocketAddr, keys: &Keys, number: &str) -> Client {
+    let (mut client, _) = log_in(addr, keys, number).await;
+    activate(&mut client).await;
+    while client.next_tagged("ib").await.get_optional_child("offline").is_none() {}
+    client
+}
+
+impl Client {
+    /// Says that somebody looks at this client, or that nobody does.
+    pub async fn is_available(&mut self, name: &str, available: bool) {
+        let state = if available { "available" } else { "unavailable" };
+        let presence = NodeBuilder::new("presence").attr("type", state).attr("name", name);
+        self.send(&presence.build()).await;
+        self.heard().await;
+    }
+
+    /// Waits until the server has worked off everything sent so far, and gives what it sent meanwhile.
+    pub async fn heard(&mut self) -> Vec<Node> {
+        let id = hex::encode(rand::random::<[u8; 8]>());
+        let ping = NodeBuilder::new("iq")
+            .attr("id", id.as_str())
+            .attr("xmlns", "w:p")
+            .attr("type", "get");
+        self.send(&ping.attr("to", "s.whatsapp.net").build()).await;
+        let mut heard = Vec::new();
+        loop {
+            let node = self.next().await;
+            if node.tag == "iq" && text(&node, "id") == id {
+                return heard;
+            }
+            heard.push(node);
+        }
+    }
+}
+
+/// An admin call that must succeed.
+pub async fn post(addr: SocketAddr, path: &str) -> Value {
+    let (status, answer) = admin(addr, "POST", path, "").await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// An admin question that must be answered.
+pub async fn get(addr: SocketAddr, path: &str) -> Value {
+    let (status, answer) = admin(addr, "GET", path, "").await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}

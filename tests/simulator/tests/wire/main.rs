@@ -10,6 +10,8 @@ mod devices;
 mod https;
 mod linking;
 mod pair_code;
+mod presence;
+mod privacy;
 mod queues;
 mod tls;
 mod xeddsa;
