@@ -7,7 +7,7 @@ import { address, read } from './content.js';
 // libsignal prints sessions, keys and all.
 for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
 
-const { default: makeSocket, initAuthCreds, WA_CERT_DETAILS, proto } = await import('baileys');
+const { default: makeSocket, initAuthCreds, getNextPreKeysNode, Curve, WA_CERT_DETAILS, proto } = await import('baileys');
 
 /** Any version will do; without one given, programs ask the network for the newest. */
 const VERSION = [2, 3000, 1043857760];
@@ -35,7 +35,8 @@ export class Baileys {
   static label = 'Baileys';
 
   #simulator;
-  #creds = initAuthCreds();
+  /** Its keys, for tests that spoil them. */
+  creds = initAuthCreds();
   #keys = memoryKeys();
   #sent = new Map();
   #wanted = false;
@@ -58,7 +59,7 @@ export class Baileys {
     this.socket = makeSocket({
       waWebSocketUrl: this.#simulator.url,
       version: VERSION,
-      auth: { creds: this.#creds, keys: this.#keys },
+      auth: { creds: this.creds, keys: this.#keys },
       logger: this.#logger(),
       getMessage: async ({ id }) => this.#sent.get(id),
       ...this.options,
@@ -268,9 +269,15 @@ export class Baileys {
     return this.#send(to, { poll: { name, values, selectableCount: 1 } });
   }
 
+  /** Uploads five more keys in one go; Baileys' own way tries for ever. */
+  async uploadPreKeys() {
+    const { node } = await getNextPreKeysNode({ creds: this.creds, keys: this.#keys }, 5);
+    return this.socket.query(node);
+  }
+
   markRead(message) {
     return this.socket.readMessages([message.raw.key]);
   }
 }
 
-export { proto };
+export { Curve, proto };
