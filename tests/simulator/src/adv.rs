@@ -23,6 +23,17 @@ pub(crate) struct Forgery {
     pub(crate) account_signature: bool,
 }
 
+/// A signed identity whose account signature has one wrong bit; what cannot be read comes back as it is.
+pub(crate) fn spoiled(device_identity: &[u8]) -> Vec<u8> {
+    let Ok(mut signed) = wa::ADVSignedDeviceIdentity::decode_from_slice(device_identity) else {
+        return device_identity.to_vec();
+    };
+    if let Some(first) = signed.account_signature.as_mut().and_then(|bytes| bytes.first_mut()) {
+        *first ^= 1;
+    }
+    signed.encode_to_vec()
+}
+
 /// A phone's statement about a companion.
 pub(crate) struct Grant {
     /// The signed identity without the companion's own signature.

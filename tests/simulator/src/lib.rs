@@ -32,6 +32,7 @@ mod app_state;
 mod cert;
 mod clock;
 mod device_list;
+mod ending;
 mod fault;
 mod hexadecimal;
 mod iq;

@@ -155,8 +155,8 @@ impl World {
         if !digits || !(7..=15).contains(&number.len()) || number.starts_with('0') {
             return Err(BAD_REQUEST);
         }
-        if let Some(fault) = self.strike(Kind::PairCode, Some(&number)) {
-            return Err(Refused::by_code(fault.code));
+        if let Some(fault) = self.strike(Kind::PairCode, Some(number.as_str())) {
+            return Err(Refused::by_code(fault.details.code.unwrap_or(400)));
         }
         let pairing = self.pairings.get_mut(&socket).ok_or(BAD_REQUEST)?;
         let field = |tag: &str| asked.child_content(tag);

@@ -10,9 +10,10 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::account::{DeviceAddress, Form};
 use crate::clock::unix_seconds;
-use crate::fault::{Fault, Kind};
+use crate::ending::Ending;
+use crate::fault::{Details, Kind, Stage};
 use crate::presence::Ear;
-use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
+use crate::stanza::{SERVER, Stanza as _, fresh_id};
 use crate::stats::count;
 use crate::wire::Wire;
 use crate::world::{Hub, Wake, World};
@@ -27,8 +28,6 @@ const BATCH: usize = 64;
 const SILENCE: Duration = Duration::from_mins(1);
 /// … and how long it may think about it.
 const PING_PATIENCE: Duration = Duration::from_secs(20);
-/// Clients show their own errors after this; no fault waits longer.
-const LONGEST_DELAY: Duration = Duration::from_mins(1);
 
 /// An open socket of a logged-in companion.
 pub(crate) struct Link {
@@ -36,8 +35,8 @@ pub(crate) struct Link {
     pub(crate) socket: u64,
     /// Wakes the socket's task.
     pub(crate) wake: Wake,
-    /// Set when the server ends it: last words, then the end.
-    pub(crate) closing: Option<Vec<Node>>,
+    /// Set when the server ends it.
+    pub(crate) closing: Option<Ending>,
     /// What passes by and is never queued.
     pub(crate) ear: Ear,
     /// Whether the client wants messages now.
@@ -96,8 +95,10 @@ impl Link {
 #[derive(Default)]
 struct Pull {
     nodes: Vec<Node>,
+    /// How late each of the first of them is written.
+    pauses: Vec<Duration>,
     /// End the socket after writing.
-    close: bool,
+    ending: Option<Ending>,
     /// Look again without waiting.
     more: bool,
     wake_at: Option<Instant>,
@@ -106,31 +107,36 @@ struct Pull {
 /// Logs a client in and serves it.
 pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload, noise_static: &[u8]) -> Result<()> {
     let wake = Wake::default();
-    let ended = match hub.act(|world| world.log_in(payload, noise_static, &wake))? {
-        Ok((address, socket, success)) => {
-            tracing::info!(device = %address, "logged in");
-            wire.send(&success).await?;
-            let ended = converse(hub, &mut wire, &address, socket, &wake).await;
-            hub.act(|world| world.links_closed(&address, socket))?;
-            tracing::info!(device = %address, "socket ended");
-            ended
-        }
-        Err(failure) => wire.send(&failure).await,
+    let (address, socket, success) = match hub.act(|world| world.log_in(payload, noise_static, &wake))? {
+        Ok(logged_in) => logged_in,
+        Err(refused) => return refused.carry_out(hub, wire, &wake, |_| false).await,
     };
-    wire.close().await;
+    tracing::info!(device = %address, "logged in");
+    let replaced = |world: &World| world.links.get(&address).is_none_or(|link| link.socket != socket);
+    let served = async {
+        wire.send(&success).await?;
+        converse(hub, &mut wire, &address, socket, &wake).await
+    };
+    let ended = match served.await {
+        Ok(ending) => ending.carry_out(hub, wire, &wake, replaced).await,
+        Err(error) => {
+            wire.close().await;
+            Err(error)
+        }
+    };
+    hub.act(|world| world.links_closed(&address, socket))?;
+    tracing::info!(device = %address, "socket ended");
     ended
 }
 
-async fn converse(hub: &Hub, wire: &mut Wire, address: &DeviceAddress, socket: u64, wake: &Wake) -> Result<()> {
+async fn converse(hub: &Hub, wire: &mut Wire, address: &DeviceAddress, socket: u64, wake: &Wake) -> Result<Ending> {
     let mut heard_at = Instant::now();
     let mut pinged = false;
     loop {
         let pull = hub.act(|world| Ok(world.pull(address, socket)))?;
-        for node in &pull.nodes {
-            wire.send(node).await?;
-        }
-        if pull.close {
-            return Ok(());
+        write(wire, &pull.nodes, pull.pauses).await?;
+        if let Some(ending) = pull.ending {
+            return Ok(ending);
         }
         if pull.more {
             continue;
@@ -139,30 +145,44 @@ async fn converse(hub: &Hub, wire: &mut Wire, address: &DeviceAddress, socket: u
         let look_at = pull.wake_at.map_or(silence_ends, |at| at.min(silence_ends));
         tokio::select! {
             node = wire.recv() => {
-                let Some(node) = node? else { return Ok(()) };
+                let Some(node) = node? else { return Ok(Ending::POLITE) };
                 heard_at = Instant::now();
                 pinged = false;
-                if let Some(delay) = hub.act(|world| Ok(world.delay(address)))? {
-                    tokio::time::sleep(delay.min(LONGEST_DELAY)).await;
+                if let Some(fault) = hub.act(|world| Ok(world.strike(Kind::Delay, address)))? {
+                    tokio::time::sleep(fault.details.lateness()).await;
                 }
-                for answer in hub.act(|world| world.client_stanza(address, socket, &node))? {
-                    wire.send(&answer).await?;
-                }
+                let (answers, pauses) = hub.act(|world| {
+                    let answers = world.client_stanza(address, socket, &node)?;
+                    let pauses = world.pauses(address, answers.len());
+                    Ok((answers, pauses))
+                })?;
+                write(wire, &answers, pauses).await?;
             }
             () = wake.notified() => {}
-            () = hub.stopped() => return Ok(()),
+            () = hub.stopped() => return Ok(Ending::POLITE),
             () = tokio::time::sleep_until(look_at) => {
                 if Instant::now() < silence_ends {
                     continue;
                 }
                 if pinged {
-                    return Ok(());
+                    return Ok(Ending::POLITE);
                 }
                 pinged = true;
                 wire.send(&ping()).await?;
             }
         }
     }
+}
+
+async fn write(wire: &mut Wire, nodes: &[Node], pauses: Vec<Duration>) -> Result<()> {
+    let mut pauses = pauses.into_iter();
+    for node in nodes {
+        if let Some(pause) = pauses.next() {
+            tokio::time::sleep(pause).await;
+        }
+        wire.send(node).await?;
+    }
+    Ok(())
 }
 
 fn ping() -> Node {
@@ -178,13 +198,13 @@ fn ping() -> Node {
 type LoggedIn = (DeviceAddress, u64, Node);
 
 impl World {
-    /// Checks a login; `Err` is the stanza that refuses it.
+    /// Checks a login; `Err` is how the socket ends without one.
     fn log_in(
         &mut self,
         payload: &wa::ClientPayload,
         noise_static: &[u8],
         wake: &Wake,
-    ) -> Result<Result<LoggedIn, Node>> {
+    ) -> Result<Result<LoggedIn, Ending>> {
         let number = payload
             .username
             .map(|username| username.to_string())
@@ -193,18 +213,25 @@ impl World {
             .device
             .and_then(|device| u16::try_from(device).ok())
             .unwrap_or_default();
-        if let Some(fault) = self.strike(Kind::Failure, Some(&number)) {
-            return Ok(Err(self.failure(fault.reason, fault.expire)));
+        let address = DeviceAddress::new(&number, device);
+        if let Some(fault) = self.strike_at(Kind::Failure, Stage::Login, &address) {
+            return Ok(Err(self.failure(&fault.details)));
+        }
+        if let Some((ending, _)) = self.planned_end(Stage::Login, &address) {
+            return Ok(Err(ending));
         }
         let companion = self
             .accounts
             .get(&number)
             .and_then(|account| account.companions.get(&device));
         let Some(companion) = companion.filter(|companion| companion.record.noise_static == noise_static) else {
-            return Ok(Err(self.failure(401, None)));
+            let unlinked = Details {
+                reason: Some(401),
+                ..Details::default()
+            };
+            return Ok(Err(self.failure(&unlinked)));
         };
         let backlog_end = companion.queue.last();
-        let address = DeviceAddress::new(&number, device);
         let socket = self.next_socket();
         let mut link = Link::new(socket, wake.clone(), backlog_end);
         if payload.passive == Some(false) {
@@ -228,32 +255,34 @@ impl World {
             .attr("creation", account.companions[&device].record.linked_at)
             .attr("location", "sim")
             .build();
-        if let Some(fault) = self.strike(Kind::StreamError, Some(&number)) {
-            self.end_socket(&address, vec![stream_error(fault.code)]);
-        } else if self.strike(Kind::DropSocket, Some(&number)).is_some() {
-            self.end_socket(&address, Vec::new());
+        if let Some((ending, _)) = self.planned_end(Stage::Now, &address) {
+            self.end_socket_by(&address, ending);
         }
         self.greet_if_due(&address)?;
         Ok(Ok((address, socket, success)))
     }
 
-    fn failure(&mut self, reason: u16, expire: Option<u64>) -> Node {
+    /// The refusal of a login, with the attributes that WhatsApp Web's `failureParser` reads (see wacore
+    /// `stanza/connect_failure`).
+    pub(crate) fn failure(&mut self, details: &Details) -> Ending {
+        let reason = details.reason.unwrap_or(500);
         count(&mut self.stats.failures, &reason.to_string());
         let mut failure = NodeBuilder::new("failure")
             .attr("reason", reason)
-            .attr("location", "sim");
-        if reason == 402 {
-            failure = failure.attr("code", 101).attr("expire", expire.unwrap_or(3600));
+            .attr("location", details.location.as_deref().unwrap_or("sim"));
+        let banned = reason == 402;
+        if let Some(code) = details.code.or(banned.then_some(101)) {
+            failure = failure.attr("code", code);
         }
-        failure.build()
-    }
-
-    /// Ends a device's socket after some last words.
-    pub(crate) fn end_socket(&mut self, address: &DeviceAddress, last_words: Vec<Node>) {
-        if let Some(link) = self.links.get_mut(address) {
-            link.closing = Some(last_words);
-            link.wake.notify_one();
+        if let Some(expire) = details.expire.or(banned.then_some(3600)) {
+            failure = failure.attr("expire", expire);
         }
+        for (name, text) in [("message", &details.message), ("url", &details.url)] {
+            if let Some(text) = text {
+                failure = failure.attr(name, text.as_str());
+            }
+        }
+        Ending::Words(vec![failure.build()])
     }
 
     /// Forgets a socket unless a newer one has taken its place.
@@ -267,33 +296,19 @@ impl World {
         }
     }
 
-    fn delay(&mut self, address: &DeviceAddress) -> Option<Duration> {
-        self.strike(Kind::Delay, Some(&address.number))
-            .map(|fault| Duration::from_millis(fault.milliseconds))
-    }
-
-    /// One strike of a fault, counted.
-    pub(crate) fn strike(&mut self, kind: Kind, number: Option<&str>) -> Option<Fault> {
-        let fault = self.faults.take(kind, number)?;
-        count(&mut self.stats.faults, &kind.name());
-        Some(fault)
-    }
-
     /// What a socket should write now.
     fn pull(&mut self, address: &DeviceAddress, socket: u64) -> Pull {
         let Some(link) = self.links.get_mut(address).filter(|link| link.socket == socket) else {
             let replaced = NodeBuilder::new("conflict").attr("type", "replaced").build();
             let words = NodeBuilder::new("stream:error").children([replaced]).build();
             return Pull {
-                nodes: vec![words],
-                close: true,
+                ending: Some(Ending::Words(vec![words])),
                 ..Pull::default()
             };
         };
-        if let Some(nodes) = link.closing.take() {
+        if let Some(ending) = link.closing.take() {
             return Pull {
-                nodes,
-                close: true,
+                ending: Some(ending),
                 ..Pull::default()
             };
         }
@@ -349,17 +364,24 @@ impl World {
         let backlog_left = queue
             .after(link.sent_up_to)
             .is_some_and(|entry| entry.sequence <= link.backlog_end);
+        let from_backlog = pull.nodes.iter().filter(|node| node.tag != "ib").count();
         if !link.backlog_done && !backlog_left {
             link.backlog_done = true;
             link.patience_ends = None;
-            let sent = pull.nodes.iter().filter(|node| node.tag != "ib").count();
-            pull.nodes.push(offline_end(sent));
+            pull.nodes.push(offline_end(from_backlog));
             pull.more = queue.after(link.sent_up_to).is_some();
         }
         pull.nodes.extend(live);
         if link.backlog_done && !pull.more {
             pull.nodes.extend(link.ear.take());
         }
+        if from_backlog > 0
+            && let Some((ending, _)) = self.planned_end(Stage::Backlog, address)
+        {
+            pull.nodes.retain(|node| node.get_optional_child("offline").is_none());
+            pull.ending = Some(ending);
+        }
+        pull.pauses = self.pauses(address, pull.nodes.len());
         for node in &pull.nodes {
             count(&mut self.stats.sent, &node.tag);
         }

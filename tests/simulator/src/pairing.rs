@@ -14,7 +14,8 @@ use crate::account::{Companion, CompanionRecord, DeviceAddress};
 use crate::adv;
 use crate::clock::unix_seconds;
 use crate::device_list::Change;
-use crate::fault::Kind;
+use crate::ending::Ending;
+use crate::fault::{Kind, Stage, Whom};
 use crate::link_code::LinkCode;
 use crate::queue::Queue;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
@@ -46,6 +47,8 @@ pub(crate) struct Pairing {
     pub(crate) platform: String,
     /// Stanzas to write.
     pub(crate) outgoing: Vec<Node>,
+    /// Set when a fault ends the socket.
+    pub(crate) ending: Option<Ending>,
     /// What was granted and waits for the companion's signature.
     pub(crate) granted: Option<Granted>,
     /// A code that waits to be typed on a phone.
@@ -92,9 +95,12 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
     let refs: Vec<String> = (0..REFS)
         .map(|_| format!("2@{}", hex::encode(rand::random::<[u8; 32]>())))
         .collect();
+    if let Some(ending) = hub.act(|world| Ok(world.registration_fails()))? {
+        return ending.carry_out(hub, wire, &wake, |_| false).await;
+    }
     let (socket, shown) = hub.act(|world| {
         let socket = world.next_socket();
-        let hidden = world.strike(Kind::NoQr, None).is_some();
+        let hidden = world.strike(Kind::NoQr, Whom::default()).is_some();
         world.pairings.insert(
             socket,
             Pairing {
@@ -103,6 +109,7 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
                 identity,
                 platform: platform(payload),
                 outgoing: Vec::new(),
+                ending: None,
                 granted: None,
                 code: None,
                 codes_asked: 0,
@@ -120,8 +127,13 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
             "the client closed its socket before it answered the link".to_owned()
         ));
     }
-    wire.close().await;
-    ended
+    match ended {
+        Ok(ending) => ending.carry_out(hub, wire, &wake, |_| false).await,
+        Err(error) => {
+            wire.close().await;
+            Err(error)
+        }
+    }
 }
 
 fn platform(payload: &wa::ClientPayload) -> String {
@@ -133,7 +145,7 @@ fn platform(payload: &wa::ClientPayload) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<String>>, wake: &Wake) -> Result<()> {
+async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<String>>, wake: &Wake) -> Result<Ending> {
     if let Some(refs) = refs {
         let refs = refs
             .into_iter()
@@ -143,21 +155,28 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
     }
     let last_ref_ends = Instant::now() + FIRST_REF + NEXT_REF * (u32::try_from(REFS)? - 1);
     loop {
-        let (outgoing, ends_at) = hub.act(|world| {
+        let (outgoing, ending, ends_at) = hub.act(|world| {
             let Some(pairing) = world.pairings.get_mut(&socket) else {
-                return Ok((Vec::new(), last_ref_ends));
+                return Ok((Vec::new(), None, last_ref_ends));
             };
             // A code outlives the last picture; the real server keeps its socket too.
             let code_ends = pairing.code.as_ref().map(LinkCode::patience_ends);
             let outgoing = std::mem::take(&mut pairing.outgoing);
-            Ok((outgoing, code_ends.unwrap_or(last_ref_ends).max(last_ref_ends)))
+            let ends_at = code_ends.unwrap_or(last_ref_ends).max(last_ref_ends);
+            Ok((outgoing, pairing.ending.take(), ends_at))
         })?;
         for node in outgoing {
             wire.send(&node).await?;
         }
+        if let Some(ending) = ending {
+            return Ok(ending);
+        }
         tokio::select! {
             node = wire.recv() => {
-                let Some(node) = node? else { return Ok(()) };
+                let Some(node) = node? else { return Ok(Ending::POLITE) };
+                if let Some(fault) = hub.act(|world| Ok(world.strike(Kind::Delay, Whom::default())))? {
+                    tokio::time::sleep(fault.details.lateness()).await;
+                }
                 match hub.act(|world| Ok(world.pairing_stanza(socket, &node)))? {
                     Next::Continue => {}
                     Next::Answer(answer) => wire.send(&answer).await?,
@@ -166,25 +185,26 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
                         tokio::time::sleep(PHONE_TRIP).await;
                         hub.act(|world| world.grant_confirmed(socket))?;
                     }
-                    Next::Linked => return come_back(wire).await,
-                    Next::Refused => return wire.send(&stream_error(401)).await,
+                    Next::Linked(Some(ending)) => return Ok(ending),
+                    Next::Linked(None) => return Ok(come_back(wire).await),
+                    Next::Refused => return Ok(Ending::Words(vec![stream_error(401)])),
                 }
             }
             () = wake.notified() => {}
-            () = tokio::time::sleep_until(ends_at) => return Ok(()),
-            () = hub.stopped() => return Ok(()),
+            () = tokio::time::sleep_until(ends_at) => return Ok(Ending::POLITE),
+            () = hub.stopped() => return Ok(Ending::POLITE),
         }
     }
 }
 
 /// Tells a linked client to come back as a companion, unless it hangs up to do so by itself: zapo-js does, and takes a
 /// 515 that still reaches it as the order to forget its link. On a real network the answer is never that fast.
-async fn come_back(wire: &mut Wire) -> Result<()> {
+async fn come_back(wire: &mut Wire) -> Ending {
     let hangs_up = async { while let Ok(Some(_)) = wire.recv().await {} };
-    if tokio::time::timeout(HANGING_UP, hangs_up).await.is_ok() {
-        return Ok(());
+    match tokio::time::timeout(HANGING_UP, hangs_up).await {
+        Ok(()) => Ending::POLITE,
+        Err(_) => Ending::Words(vec![stream_error(515)]),
     }
-    wire.send(&stream_error(515)).await
 }
 
 /// What a pairing socket does after a stanza.
@@ -193,7 +213,8 @@ pub(crate) enum Next {
     Answer(Node),
     /// Answer, and let the phone that is now convinced vouch.
     Confirmed(Node),
-    Linked,
+    /// The client logs in anew, unless a fault has another end for it.
+    Linked(Option<Ending>),
     Refused,
 }
 
@@ -209,6 +230,15 @@ pub(crate) fn server_set(id: &str, child: Node) -> Node {
 }
 
 impl World {
+    /// How a registration ends before it has begun, if a fault wants that.
+    fn registration_fails(&mut self) -> Option<Ending> {
+        if let Some(fault) = self.strike_at(Kind::Failure, Stage::Register, Whom::default()) {
+            return Some(self.failure(&fault.details));
+        }
+        self.planned_end(Stage::Register, Whom::default())
+            .map(|(ending, _)| ending)
+    }
+
     /// Handles a stanza of a socket that is not logged in.
     fn pairing_stanza(&mut self, socket: u64, node: &Node) -> Next {
         self.count_received(node);
@@ -259,8 +289,9 @@ impl World {
             Ok(()) => {
                 self.stats.links += 1;
                 tracing::info!(device = %address, "a companion was linked");
+                let planned = self.planned_end(Stage::Linked, &address);
                 let _ = granted.outcome.send(Ok(address));
-                Next::Linked
+                Next::Linked(planned.map(|(ending, _)| ending))
             }
             Err(error) => {
                 self.stats.links_refused += 1;

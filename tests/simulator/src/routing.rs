@@ -6,7 +6,7 @@ use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
 
 use crate::account::{Account, DeviceAddress, Form, key};
 use crate::clock::unix_seconds;
-use crate::fault::Kind;
+use crate::fault::{Kind, Stage};
 use crate::stanza::Stanza as _;
 use crate::stats::count;
 use crate::world::World;
@@ -68,11 +68,11 @@ impl World {
             .attr("id", id.as_str())
             .attr("from", to.clone())
             .attr("t", unix_seconds());
-        if let Some(fault) = self.strike(Kind::Nack, Some(&from.number)) {
-            return Ok(vec![ack.attr("error", fault.code).build()]);
+        if let Some(fault) = self.strike(Kind::Nack, from) {
+            return Ok(vec![ack.attr("error", fault.details.code.unwrap_or(500)).build()]);
         }
-        let missing = self.strike(Kind::NoAck, Some(&from.number));
-        if missing.as_ref().is_some_and(|fault| !fault.deliver) {
+        let silent = self.keeps_silent(from);
+        if silent == Some(Arrives::No) {
             return Ok(Vec::new());
         }
         let Some(recipient) = self.accounts.resolve(&to) else {
@@ -100,16 +100,36 @@ impl World {
             deliveries.push((target, stanza.children(children).build()));
         }
         for (target, mut stanza) in deliveries {
-            if target.device != 0 && self.strike(Kind::CorruptCiphertext, Some(&target.number)).is_some() {
+            if self.damages_message_to(&target) {
                 corrupt(&mut stanza);
+            }
+            if stanza.child("device-identity").is_some() && self.strike(Kind::DeviceIdentity, from).is_some() {
+                forge_identity(&mut stanza);
             }
             self.deliver(&target, stanza)?;
         }
-        Ok(if missing.is_some() {
+        Ok(if silent.is_some() {
             Vec::new()
         } else {
             vec![ack.build()]
         })
+    }
+
+    /// Whether a fault takes the acknowledgement of a message away, by itself or by ending the socket.
+    fn keeps_silent(&mut self, from: &DeviceAddress) -> Option<Arrives> {
+        let arrives = |delivers| if delivers { Arrives::Yes } else { Arrives::No };
+        if let Some((ending, details)) = self.planned_end(Stage::Message, from) {
+            self.end_socket_by(from, ending);
+            return Some(arrives(details.delivers()));
+        }
+        let fault = self.strike(Kind::NoAck, from)?;
+        Some(arrives(fault.details.delivers()))
+    }
+
+    /// Whether a fault damages the next message to a device; phones are spared unless it names device 0.
+    pub(crate) fn damages_message_to(&mut self, target: &DeviceAddress) -> bool {
+        let meant = target.device != 0 || self.faults.name_phone(Kind::CorruptCiphertext, &target.number);
+        meant && self.strike(Kind::CorruptCiphertext, target).is_some()
     }
 
     fn receipt(&mut self, from: &DeviceAddress, node: &Node) -> Result<Vec<Node>> {
@@ -194,6 +214,13 @@ impl World {
     }
 }
 
+/// What becomes of a message that is not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrives {
+    Yes,
+    No,
+}
+
 /// A message as its recipients get it, still without content.
 fn forwarded(sender: &Account, from: &DeviceAddress, form: Form, node: &Node, id: &str) -> NodeBuilder {
     let mut stanza = NodeBuilder::new("message")
@@ -240,6 +267,18 @@ pub(crate) fn receipt_ids(node: &Node) -> Vec<String> {
         .into_iter()
         .chain(listed.filter_map(|item| item.text("id")))
         .collect()
+}
+
+/// Spoils the account's signature in a message's `device-identity`.
+fn forge_identity(stanza: &mut Node) {
+    let Some(NodeContent::Nodes(children)) = &mut stanza.content else {
+        return;
+    };
+    for child in children.iter_mut().filter(|child| child.tag == "device-identity") {
+        if let Some(bytes) = child.content() {
+            child.content = Some(NodeContent::Bytes(crate::adv::spoiled(&bytes)));
+        }
+    }
 }
 
 /// Flips a bit near the end of the ciphertext, where the authentication code is.

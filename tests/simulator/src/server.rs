@@ -23,7 +23,8 @@ use tokio_websockets::ServerBuilder;
 
 use crate::admin::{self, Refusal};
 use crate::cert::Forged;
-use crate::fault::Kind;
+use crate::ending::{Ending, hold};
+use crate::fault::{Kind, Stage, Whom};
 use crate::noise::{self, Pattern};
 use crate::tls;
 use crate::wire::{FrameSocket, Wire};
@@ -286,11 +287,15 @@ async fn converse(hub: &Hub, agreed: OnUpgrade) -> Result<()> {
         .await
         .context("no upgrade")??;
     let mut frames = FrameSocket::new(ServerBuilder::new().serve(TokioIo::new(upgraded)));
+    match hub.act(|world| Ok(world.planned_end(Stage::Handshake, Whom::default())))? {
+        None => {}
+        Some((ending, _)) => return fail_handshake(hub, frames, &ending).await,
+    }
     let (statics, chain) = hub.act(|world| {
-        let forged = if world.strike(Kind::CertIntermediate, None).is_some() {
+        let forged = if world.strike(Kind::CertIntermediate, Whom::default()).is_some() {
             Some(Forged::Intermediate)
         } else {
-            world.strike(Kind::CertLeaf, None).map(|_| Forged::Leaf)
+            world.strike(Kind::CertLeaf, Whom::default()).map(|_| Forged::Leaf)
         };
         Ok((world.keys.noise_static().clone(), world.keys.chain(forged)?))
     })?;
@@ -323,6 +328,25 @@ async fn converse(hub: &Hub, agreed: OnUpgrade) -> Result<()> {
     } else {
         login::serve(hub, wire, &established.payload, &established.client_static).await
     }
+}
+
+/// Ends a handshake in the middle: the client has said hello and gets no answer.
+async fn fail_handshake(hub: &Hub, mut frames: FrameSocket, ending: &Ending) -> Result<()> {
+    let hello = async {
+        tokio::select! {
+            hello = tokio::time::timeout(HANDSHAKE_LIMIT, frames.recv()) => hello.context("no hello")?.map(|_| ()),
+            () = hub.stopped() => Ok(()),
+        }
+    };
+    hello.await?;
+    hub.act(|world| {
+        world.stats.handshakes.failed += 1;
+        Ok(())
+    })?;
+    if *ending == Ending::Dead {
+        hold(hub, &crate::world::Wake::default(), |_| false).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use crate::account::{Accounts, DeviceAddress, key, stored_stanza};
 use crate::cert::ServerKeys;
 use crate::clock::unix_seconds;
-use crate::fault::Faults;
+use crate::fault::{Faults, Kind};
 use crate::iq::encrypt::Bundle;
 use crate::link_code::Throttle;
 use crate::login::Link;
@@ -150,6 +150,14 @@ impl World {
 
     /// Queues a stanza for a device; it waits there until acknowledged. Unknown devices lose it.
     pub(crate) fn deliver(&mut self, to: &DeviceAddress, node: Node) -> Result<()> {
+        let twice = to.device != 0 && node.tag == "message" && self.strike(Kind::Duplicate, to).is_some();
+        if twice {
+            self.queue(to, node.clone())?;
+        }
+        self.queue(to, node)
+    }
+
+    fn queue(&mut self, to: &DeviceAddress, node: Node) -> Result<()> {
         let Some(account) = self.accounts.get_mut(&to.number) else {
             return Ok(());
         };

@@ -62,6 +62,7 @@ fn document() -> Value {
                   fetch media by https:// from it; GET /admin/certificate is what they trust. A phone number is digits only; a phone exists \
                   once a call names it, every other number is not on WhatsApp. Errors are {\"error\": …}.",
         "calls": calls,
+        "faults": crate::fault::manual::document(),
     })
 }
 

@@ -114,7 +114,7 @@ impl World {
             answer = answer.attr("has_more_patches", "true");
         }
         if let Some(last) = patches.last_mut()
-            && self.strike(Kind::AppState, Some(&from.number)).is_some()
+            && self.strike(Kind::AppState, from).is_some()
         {
             spoil(last);
         }

@@ -150,6 +150,7 @@ impl World {
             let Some(jid) = user.jid("jid") else { continue };
             let address = self.accounts.resolve(&jid);
             let bundle = match &address {
+                Some(address) if self.strike(Kind::Prekey404, address).is_some() => None,
                 Some(address) => self.take_bundle(address)?,
                 None => None,
             };
@@ -161,12 +162,26 @@ impl World {
                 users.push(NodeBuilder::new("user").attr("jid", jid).children([error]).build());
                 continue;
             };
-            if address.device == 0 && self.strike(Kind::Skey, Some(&address.number)).is_some() {
-                bundle.signed_signature[0] ^= 1;
-            }
+            self.spoil_keys(&mut bundle, &address);
             users.push(bundle.to_node(jid));
         }
         Ok(Answer::Result(vec![NodeBuilder::new("list").children(users).build()]))
+    }
+}
+
+impl World {
+    /// What faults do to a device's keys on their way to a client.
+    pub(crate) fn spoil_keys(&mut self, bundle: &mut Bundle, owner: &DeviceAddress) {
+        if self.strike(Kind::Skey, owner).is_some()
+            && let Some(first) = bundle.signed_signature.first_mut()
+        {
+            *first ^= 1;
+        }
+        if let Some(identity) = &mut bundle.device_identity
+            && self.strike(Kind::DeviceIdentity, owner).is_some()
+        {
+            *identity = adv::spoiled(identity);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use whatsapp_rust::waproto::whatsapp as wa;
 use crate::account::{DeviceAddress, Form};
 use crate::adv;
 use crate::clock::unix_seconds;
+use crate::fault::Kind;
 use crate::iq::encrypt::Bundle;
 use crate::phone::InboxEntry;
 use crate::phone::chat::Chat;
@@ -161,6 +162,9 @@ impl World {
 
     /// "Arrived", to the device that sent it.
     fn phone_confirms(&mut self, number: &str, letter: &Letter, kind: Option<&str>) -> Result<()> {
+        if self.strike(Kind::NoReceipt, &DeviceAddress::phone(number)).is_some() {
+            return Ok(());
+        }
         let account = self.accounts.get(number).context("no such phone")?;
         let mut receipt = NodeBuilder::new("receipt")
             .attr("from", account.jid(letter.form))
@@ -178,6 +182,9 @@ impl World {
 
     /// "Read", to all devices of the account that sent it.
     fn phone_marks_read(&mut self, number: &str, entry: &InboxEntry) -> Result<()> {
+        if self.strike(Kind::NoReceipt, &DeviceAddress::phone(number)).is_some() {
+            return Ok(());
+        }
         let form = if entry.by_lid { Form::Lid } else { Form::Number };
         let account = self.accounts.get(number).context("no such phone")?;
         if account.profile.privacy("readreceipts") == Some("none") || self.are_apart(number, &entry.from) {
@@ -249,8 +256,10 @@ impl World {
         if asked >= MOST_RETRIES {
             return Ok(());
         }
-        let (bundle, changed) = account.phone.signal.take_bundle()?;
+        let (mut bundle, changed) = account.phone.signal.take_bundle()?;
         account.phone.save_prekeys(number, &changed, &mut self.journal);
+        self.spoil_keys(&mut bundle, &DeviceAddress::phone(number));
+        let account = self.accounts.get(number).context("no such phone")?;
         let retry = NodeBuilder::new("retry")
             .attr("v", "1")
             .attr("id", letter.id.as_str())

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::account::DeviceAddress;
 use crate::adv::{self, Forgery};
 use crate::clock::unix_seconds;
-use crate::fault::Kind;
+use crate::fault::{Kind, Stage};
 use crate::pairing::Granted;
 use crate::stanza::fresh_id;
 use crate::world::World;
@@ -115,13 +115,21 @@ impl World {
             bail!("this code was scanned already");
         }
         let identity = pairing.identity.clone();
-        let linked = self.accounts.get(number).map_or(0, |account| account.companions.len());
+        let account = self.accounts.get(number).context("no such phone")?;
+        let linked = account.companions.len();
         if linked >= LINKED_DEVICES {
             bail!("the phone has {linked} linked devices, no more are allowed; unlink one first");
         }
+        let address = DeviceAddress::new(number, account.next_device);
+        if let Some((ending, _)) = self.planned_end(Stage::Scan, &address) {
+            let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
+            pairing.ending = Some(ending);
+            pairing.wake.notify_one();
+            bail!("a fault ended the client's socket before it got the grant");
+        }
         let forgery = Forgery {
-            hmac: self.strike(Kind::Hmac, Some(number)).is_some(),
-            account_signature: self.strike(Kind::AccountSignature, Some(number)).is_some(),
+            hmac: self.strike(Kind::Hmac, &address).is_some(),
+            account_signature: self.strike(Kind::AccountSignature, &address).is_some(),
         };
         let account = self.accounts.get_mut(number).context("no such phone")?;
         let (device, key_index) = (account.next_device, account.next_key_index);

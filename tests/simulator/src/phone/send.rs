@@ -8,7 +8,6 @@ use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::account::{Account, DeviceAddress, Form};
 use crate::clock::unix_seconds;
-use crate::fault::Kind;
 use crate::phone::chat::Chat;
 use crate::phone::envelope::Envelope;
 use crate::stanza::fresh_id;
@@ -92,7 +91,7 @@ impl World {
             let sender = self.accounts.get_mut(from).context("no such phone")?;
             sender.phone.signal.begin_session(target, &bundle)?;
         }
-        let corrupted = target.device != 0 && self.strike(Kind::CorruptCiphertext, Some(&target.number)).is_some();
+        let corrupted = self.damages_message_to(target);
         let sender = self.accounts.get_mut(from).context("no such phone")?;
         let mut sealed = sender.phone.signal.seal(target, message)?;
         sender.phone.save_session(from, target, &mut self.journal)?;

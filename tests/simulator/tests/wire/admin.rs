@@ -13,7 +13,9 @@ const BAD_CALLS: &[BadCall] = &[
     (404, "GET", "/admin/nothing", "", "no such call"),
     (404, "GET", "/elsewhere", "", "no such call"),
     (405, "POST", "/admin/stats", "", "use GET"),
-    (405, "GET", "/admin/fault", "", "use POST"),
+    (405, "PUT", "/admin/fault", "", "use POST or GET or DELETE"),
+    (404, "DELETE", "/admin/fault?id=7", "", "no fault with that id"),
+    (400, "DELETE", "/admin/fault?id=x", "", "whole number"),
     (426, "GET", "/ws/chat", "", "WebSocket"),
     (400, "GET", "/admin/mock-phone/inbox", "", "`phone` is missing"),
     (400, "GET", "/admin/mock-phone/inbox?phone=", "", "`phone` is missing"),
@@ -158,7 +160,56 @@ const BAD_CALLS: &[BadCall] = &[
         "POST",
         "/admin/fault",
         r#"{"kind":"hmac","colour":"red"}"#,
-        "colour",
+        "`colour` means nothing to hmac; it takes no fields of its own",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"delay","code":500}"#,
+        "`code` means nothing to delay; it takes ms",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"drop-socket","at":"scan","deliver":false}"#,
+        "`deliver` needs",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"stream-error","code":503,"at":"handshake"}"#,
+        "cannot strike at `handshake`",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"stream-error"}"#,
+        "or a `conflict`",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"drop-socket","at":"handshake","phone":"5511999990001"}"#,
+        "leave `phone` out",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"nack","code":463,"device":1}"#,
+        "needs the `phone`",
+    ),
+    (
+        400,
+        "POST",
+        "/admin/fault",
+        r#"{"kind":"nack","code":46}"#,
+        "between 400 and 599",
     ),
     (400, "POST", "/admin/fault", r#"{"kind":"nack"}"#, "needs a `code`"),
     (400, "POST", "/admin/fault", r#"{"kind":"failure"}"#, "needs a `reason`"),
@@ -263,8 +314,17 @@ async fn faults_wait_are_shown_and_can_be_cleared() {
         (status, &answer["waiting"][0]["kind"], &answer["waiting"][0]["times"]),
         (200, &json!("nack"), &json!(null))
     );
+    let other = admin(addr, "POST", "/admin/fault", r#"{"kind":"no-qr"}"#).await.1["id"].clone();
+    let (_, answer) = admin(addr, "DELETE", &format!("/admin/fault?id={other}"), "").await;
+    assert_eq!(answer["waiting"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(
+        (&answer["spent"][0]["id"], &answer["spent"][0]["struck"]),
+        (&other, &json!(0))
+    );
     let (_, answer) = admin(addr, "POST", "/admin/fault", r#"{"kind":"none"}"#).await;
     assert_eq!(answer, json!({"waiting": []}));
+    let (_, answer) = admin(addr, "GET", "/admin/fault", "").await;
+    assert_eq!(answer["spent"].as_array().unwrap().len(), 2, "{answer}");
     simulator.shutdown().await;
 }
 

@@ -229,6 +229,17 @@ impl Client {
         client
     }
 
+    /// Says hello on a fresh socket; whether the server answers it at all.
+    pub async fn is_answered(addr: SocketAddr) -> bool {
+        let mut client = Self::open(addr).await;
+        let hello = ClientHello {
+            ephemeral: Some(public(&fresh_pair())),
+            ..Default::default()
+        };
+        client.hello(hello).await;
+        client.frame().await.is_some()
+    }
+
     pub async fn send(&mut self, node: &Node) {
         let cipher = self.write.as_ref().unwrap();
         let sealed = cipher
@@ -270,6 +281,17 @@ impl Client {
 
     /// Asks, and skips to the answer.
     pub async fn ask(&mut self, namespace: &str, kind: &str, children: Vec<Node>) -> Node {
+        let id = self.ask_only(namespace, kind, children).await;
+        loop {
+            let node = self.next_tagged("iq").await;
+            if text(&node, "id") == id {
+                return node;
+            }
+        }
+    }
+
+    /// Asks without waiting; gives the id that the answer will have.
+    pub async fn ask_only(&mut self, namespace: &str, kind: &str, children: Vec<Node>) -> String {
         let id = hex::encode(rand::random::<[u8; 8]>());
         let iq = NodeBuilder::new("iq")
             .attr("id", id.as_str())
@@ -277,12 +299,7 @@ impl Client {
             .attr("type", kind);
         self.send(&iq.attr("to", "s.whatsapp.net").children(children).build())
             .await;
-        loop {
-            let node = self.next_tagged("iq").await;
-            if text(&node, "id") == id {
-                return node;
-            }
-        }
+        id
     }
 }
 
@@ -481,6 +498,20 @@ impl Granted {
 
     /// Answers with the companion's signature and gives the server's last stanza and the scan's outcome.
     pub async fn answer(mut self, keys: &Keys, spoil: bool) -> (Node, (u16, Value)) {
+        self.sign(keys, spoil).await;
+        let last = self.client.next().await;
+        assert!(self.client.recv().await.is_none(), "the server keeps the socket open");
+        (last, self.scan.await.unwrap())
+    }
+
+    /// Answers rightly to a server that then says nothing more; gives the scan's outcome.
+    pub async fn answer_and_end(mut self, keys: &Keys) -> (u16, Value) {
+        self.sign(keys, false).await;
+        assert!(self.client.recv().await.is_none(), "the server says something");
+        self.scan.await.unwrap()
+    }
+
+    async fn sign(&mut self, keys: &Keys, spoil: bool) {
         let details = self.signed.details.clone().unwrap();
         let account = self.signed.account_signature_key.clone().unwrap();
         let mut signature = keys.sign(&[&[6, 1], &details, &public(&keys.identity), &account]);
@@ -495,11 +526,8 @@ impl Granted {
         let iq = NodeBuilder::new("iq")
             .attr("to", "s.whatsapp.net")
             .attr("type", "result")
-            .attr("id", self.iq);
+            .attr("id", self.iq.as_str());
         self.client.send(&iq.children([answer]).build()).await;
-        let last = self.client.next().await;
-        assert!(self.client.recv().await.is_none(), "the server keeps the socket open");
-        (last, self.scan.await.unwrap())
     }
 }
 

@@ -7,6 +7,7 @@ mod app_state;
 mod client;
 mod contents;
 mod devices;
+mod faults;
 mod https;
 mod linking;
 mod pair_code;
