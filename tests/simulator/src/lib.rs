@@ -29,6 +29,7 @@ mod account;
 mod admin;
 mod adv;
 mod app_state;
+mod calls;
 mod cert;
 mod clock;
 mod device_list;

@@ -25,6 +25,7 @@ impl World {
             "iq" => self.iq(from, node)?,
             "message" => self.message(from, node)?,
             "receipt" => self.receipt(from, node)?,
+            "call" => self.client_call(from, node)?,
             "ack" => {
                 self.acknowledged(from, node);
                 Vec::new()

@@ -12,6 +12,7 @@ use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
 use crate::account::{Accounts, DeviceAddress, key, stored_stanza};
+use crate::calls::Calls;
 use crate::cert::ServerKeys;
 use crate::clock::unix_seconds;
 use crate::fault::{Faults, Kind};
@@ -81,6 +82,8 @@ pub(crate) struct World {
     pub(crate) pairings: HashMap<u64, Pairing>,
     /// Who asked for pairing codes lately.
     pub(crate) throttle: Throttle,
+    /// Who called whom.
+    pub(crate) calls: Calls,
     /// What goes wrong on purpose.
     pub(crate) faults: Faults,
     /// Counters.
@@ -115,6 +118,7 @@ impl World {
             accounts: Accounts::restore(records)?,
             links: HashMap::new(),
             pairings: HashMap::new(),
+            calls: Calls::restore(records)?,
             throttle: Throttle::default(),
             faults: Faults::default(),
             stats: Stats::default(),

@@ -12,6 +12,7 @@ use crate::state::Unwritable;
 use crate::world::Hub;
 
 mod app_state;
+mod calls;
 mod faults;
 mod messages;
 mod parameters;
@@ -56,6 +57,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         messages::ROUTES,
         app_state::ROUTES,
         presence::ROUTES,
+        calls::ROUTES,
         faults::ROUTES,
     ]
     .into_iter()

@@ -16,6 +16,7 @@ use crate::state::Journal;
 
 pub(crate) mod addon;
 pub(crate) mod app_state;
+pub(crate) mod call;
 pub(crate) mod chat;
 pub(crate) mod code;
 pub(crate) mod compose;

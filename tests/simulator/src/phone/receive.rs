@@ -43,6 +43,7 @@ impl World {
         match node.tag.as_ref() {
             "message" => self.phone_gets_message(number, node),
             "receipt" => self.phone_gets_receipt(number, node),
+            "call" => self.phone_gets_call(number, node),
             "notification" if node.text("type").as_deref() == Some("server_sync") => {
                 self.phone_hears_of_app_state(number, node)
             }
@@ -80,12 +81,25 @@ impl World {
     }
 
     fn open_letter(&mut self, number: &str, letter: &Letter) -> Result<Opened> {
-        if letter.kind == "pkmsg" && letter.from.device != 0 {
-            self.check_companion(letter)?;
+        let identity = letter.device_identity.as_deref();
+        self.open_sealed(number, &letter.from, &letter.kind, &letter.sealed, identity)
+    }
+
+    /// Decrypts what a device sealed for a phone.
+    pub(crate) fn open_sealed(
+        &mut self,
+        number: &str,
+        from: &DeviceAddress,
+        kind: &str,
+        sealed: &[u8],
+        device_identity: Option<&[u8]>,
+    ) -> Result<Opened> {
+        if kind == "pkmsg" && from.device != 0 {
+            self.check_companion(from, sealed, device_identity)?;
         }
         let account = self.accounts.get_mut(number).context("no such phone")?;
-        let opened = account.phone.signal.open(&letter.from, &letter.kind, &letter.sealed)?;
-        account.phone.save_session(number, &letter.from, &mut self.journal)?;
+        let opened = account.phone.signal.open(from, kind, sealed)?;
+        account.phone.save_session(number, from, &mut self.journal)?;
         account
             .phone
             .save_prekeys(number, opened.used_prekey.as_slice(), &mut self.journal);
@@ -93,13 +107,10 @@ impl World {
     }
 
     /// A companion that opens a session must carry its account's signature over the very key it uses.
-    fn check_companion(&self, letter: &Letter) -> Result<()> {
-        let identity = claimed_identity(&letter.sealed)?;
-        let chain = letter
-            .device_identity
-            .as_deref()
-            .context("a companion's pkmsg without device-identity")?;
-        let sender = self.accounts.get(&letter.from.number).context("the sender is gone")?;
+    fn check_companion(&self, from: &DeviceAddress, sealed: &[u8], chain: Option<&[u8]>) -> Result<()> {
+        let identity = claimed_identity(sealed)?;
+        let chain = chain.context("a companion's pkmsg without device-identity")?;
+        let sender = self.accounts.get(&from.number).context("the sender is gone")?;
         adv::verify(
             chain,
             &identity,
@@ -284,6 +295,11 @@ impl World {
     }
 
     fn phone_gets_receipt(&mut self, number: &str, node: &Node) -> Result<()> {
+        if node.child("offer").is_some() {
+            // Not about a message: a client says that it rings.
+            count(&mut self.stats.receipts_to_phones, "call");
+            return Ok(());
+        }
         let kind = node.text("type");
         for _ in receipt_ids(node) {
             count(

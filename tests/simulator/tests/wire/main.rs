@@ -4,6 +4,7 @@
 
 mod admin;
 mod app_state;
+mod calls;
 mod client;
 mod contents;
 mod devices;
