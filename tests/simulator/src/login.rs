@@ -117,14 +117,23 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
         wire.send(&success).await?;
         converse(hub, &mut wire, &address, socket, &wake).await
     };
-    let ended = match served.await {
+    let served = served.await;
+    // Only a dead socket keeps its place; others are gone for everybody before they say goodbye.
+    let keeps_place = matches!(served, Ok(Ending::Dead));
+    let leave = || hub.act(|world| world.links_closed(&address, socket));
+    if !keeps_place {
+        leave()?;
+    }
+    let ended = match served {
         Ok(ending) => ending.carry_out(hub, wire, &wake, replaced).await,
         Err(error) => {
             wire.close().await;
             Err(error)
         }
     };
-    hub.act(|world| world.links_closed(&address, socket))?;
+    if keeps_place {
+        leave()?;
+    }
     tracing::info!(device = %address, "socket ended");
     ended
 }
