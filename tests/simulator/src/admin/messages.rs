@@ -73,8 +73,7 @@ fn send(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
         if let Chat::Person(to) = &draft.to {
             world.ensure_phone(to)?;
         }
-        let message = world.phone_composes(&draft)?;
-        world.phone_sends(&draft.from, &draft.to, draft.form, message)
+        world.phone_writes(&draft)
     })?;
     Ok(json!({"id": id}))
 }

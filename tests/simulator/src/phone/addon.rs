@@ -70,10 +70,6 @@ impl Target<'_> {
         Ok((sealed, nonce.to_vec()))
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "phones read votes and sealed edits with the next change")
-    )]
     /// Opens what was sealed for exactly this message, author and adder.
     pub(crate) fn open(&self, secret: &[u8], purpose: Use, sealed: &[u8], nonce: &[u8]) -> Result<Vec<u8>> {
         let nonce: [u8; NONCE_LENGTH] = nonce.try_into().ok().context("the nonce has not 12 bytes")?;

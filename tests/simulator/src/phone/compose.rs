@@ -12,10 +12,12 @@ use whatsapp_rust::waproto::whatsapp::message::secret_encrypted_message::SecretE
 
 use crate::account::Form;
 use crate::clock::unix_seconds;
+use crate::phone::additions::Adder;
 use crate::phone::addon::{SECRET_LENGTH, Target, Use, option_hash};
 use crate::phone::chat::Chat;
+use crate::phone::contents::{caption, text_of};
 use crate::phone::draft::{Contact, Content, Draft};
-use crate::phone::known::{Known, may_edit};
+use crate::phone::known::{Known, may_edit, may_revoke};
 use crate::phone::unwrap::{context, core, poll, secret, set_context};
 use crate::world::World;
 
@@ -27,9 +29,48 @@ pub(crate) fn text_message(text: &str) -> wa::Message {
     }
 }
 
+/// Phones give every message that stands for itself a secret, so that votes and edits can be sealed with it.
+fn with_secret(mut message: wa::Message) -> wa::Message {
+    message.message_context_info = MessageField::some(wa::MessageContextInfo {
+        message_secret: Some(rand::random::<[u8; SECRET_LENGTH]>().to_vec()),
+        ..Default::default()
+    });
+    message
+}
+
+/// What the chatty kind of owner answers: the same text, the caption of a picture, the same place or contact; nothing
+/// to what only adds to another message.
+pub(crate) fn echo(message: &wa::Message) -> Option<wa::Message> {
+    let inner = core(message);
+    if let Some(text) = text_of(inner).or_else(|| caption(inner)) {
+        return Some(with_secret(text_message(&text)));
+    }
+    let same =
+        inner.location_message.is_set() || inner.contact_message.is_set() || inner.contacts_array_message.is_set();
+    same.then(|| with_secret(quoted(message)))
+}
+
 impl World {
+    /// Composes and sends; gives the id. What it changes in an earlier message is changed on this phone too.
+    pub(crate) fn phone_writes(&mut self, draft: &Draft) -> Result<String> {
+        let message = self.phone_composes(draft)?;
+        let adder = Adder {
+            reader: &draft.from,
+            author: &draft.from,
+            form: draft.form,
+            chat: &draft.to,
+            at: unix_seconds(),
+        };
+        let (contents, refused) = self.phone_understands(&adder, &message);
+        let id = self.phone_sends(&draft.from, &draft.to, draft.form, message)?;
+        if refused.is_none() {
+            self.phone_applies(&adder, &contents)?;
+        }
+        Ok(id)
+    }
+
     /// The message a draft describes, ready to be encrypted.
-    pub(crate) fn phone_composes(&mut self, draft: &Draft) -> Result<wa::Message> {
+    fn phone_composes(&mut self, draft: &Draft) -> Result<wa::Message> {
         let mut message = self.content(draft)?;
         if draft.content.is_addition() {
             return Ok(message);
@@ -45,12 +86,7 @@ impl World {
                 ..Default::default()
             };
         }
-        // Phones give every message of its own a secret, so that votes and edits can be sealed with it.
-        message.message_context_info = MessageField::some(wa::MessageContextInfo {
-            message_secret: Some(rand::random::<[u8; SECRET_LENGTH]>().to_vec()),
-            ..Default::default()
-        });
-        Ok(message)
+        Ok(with_secret(message))
     }
 
     fn content(&self, draft: &Draft) -> Result<wa::Message> {
@@ -170,10 +206,9 @@ impl World {
 
     fn revoke(&self, draft: &Draft, id: &str) -> Result<wa::Message> {
         let known = self.known(draft, id)?;
-        ensure!(
-            draft.forged || known.author == draft.from,
-            "only the author can take back a message"
-        );
+        if !draft.forged {
+            may_revoke(&known, &draft.from)?;
+        }
         Ok(wa::Message {
             protocol_message: MessageField::some(wa::message::ProtocolMessage {
                 key: MessageField::some(self.message_key(draft, id, &known.author)?),

@@ -28,7 +28,7 @@ impl Phone {
             .inbox
             .iter()
             .rev()
-            .find(|shown| shown.entry.id == id && shown.entry.error.is_none() && shown.entry.chat(own) == *chat);
+            .find(|shown| shown.entry.is_about(own, chat, id));
         if let Some(shown) = shown {
             return Some(Known {
                 author: shown.entry.from.clone(),
@@ -50,6 +50,11 @@ impl Phone {
 }
 
 impl InboxEntry {
+    /// Whether it is the readable message with this id in this chat.
+    pub(super) fn is_about(&self, own: &str, chat: &Chat, id: &str) -> bool {
+        self.id == id && self.error.is_none() && self.chat(own) == *chat
+    }
+
     /// The conversation it belongs to, on the phone with this number.
     pub(crate) fn chat(&self, own: &str) -> Chat {
         match &self.dsm_to {
@@ -66,6 +71,12 @@ pub(crate) fn may_edit(known: &Known, editor: &str, now: u64) -> Result<()> {
         now.saturating_sub(known.at) <= EDIT_SECONDS,
         "a message can be edited for 15 minutes only"
     );
+    Ok(())
+}
+
+/// Whether somebody may take a message back: only its author.
+pub(crate) fn may_revoke(known: &Known, revoker: &str) -> Result<()> {
+    ensure!(known.author == revoker, "only the author can take back a message");
     Ok(())
 }
 

@@ -14,12 +14,14 @@ use crate::presence::Hearsay;
 use crate::queue::Queue;
 use crate::state::Journal;
 
+pub(crate) mod additions;
 pub(crate) mod addon;
 pub(crate) mod app_state;
 pub(crate) mod call;
 pub(crate) mod chat;
 pub(crate) mod code;
 pub(crate) mod compose;
+pub(crate) mod contents;
 pub(crate) mod draft;
 pub(crate) mod envelope;
 pub(crate) mod greeting;
@@ -34,6 +36,7 @@ pub(crate) mod unwrap;
 use app_state::keys::SharedKey;
 use app_state::{AppState, AppStateRecord};
 use chat::Chat;
+use contents::Contents;
 use signal::{KeyRecord, Signal};
 
 /// Sent messages kept for devices that ask for a repetition.
@@ -56,6 +59,8 @@ pub(crate) struct Phone {
     inbox: Vec<Shown>,
     /// Account and id of everything shown in the inbox.
     shown: HashSet<(String, String)>,
+    /// Account and id of everything in the inbox that has an error.
+    failed: HashSet<(String, String)>,
     sent: VecDeque<Sent>,
     next_sent: u64,
     /// Accounts it has talked with and the names they gave themselves; empty before they said one.
@@ -89,16 +94,16 @@ pub(crate) struct InboxEntry {
     pub(crate) device: u16,
     /// The message id.
     pub(crate) id: String,
-    /// The text, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) text: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub(crate) contents: Contents,
     /// On copies of what an own companion sent: to whom it went.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) dsm_to: Option<String>,
-    /// Why it could not be read.
+    /// Why it could not be read, or why the phone does not accept it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) error: Option<String>,
-    /// Seconds since 1970.
+    /// When the server took it, in seconds since 1970.
     pub(crate) at: u64,
     /// Whether the phone's owner has opened it.
     #[serde(default)]
@@ -160,6 +165,7 @@ impl Phone {
             app_state: AppState::from_record(record.app_state_key, record.app_state),
             inbox: Vec::new(),
             shown: HashSet::new(),
+            failed: HashSet::new(),
             sent: VecDeque::new(),
             next_sent: 0,
             contacts: BTreeMap::new(),
@@ -198,9 +204,7 @@ impl Phone {
             }
             ["inbox", _] => {
                 let shown: Shown = serde_json::from_slice(value)?;
-                if shown.entry.error.is_none() {
-                    self.shown.insert((shown.entry.from.clone(), shown.entry.id.clone()));
-                }
+                self.note_outcome(&shown.entry);
                 self.inbox.push(shown);
             }
             ["sent", index] => {
@@ -253,11 +257,12 @@ impl Phone {
         message: &wa::Message,
         journal: &mut Journal,
     ) -> Result<()> {
-        if entry.error.is_none() {
-            self.shown.insert((entry.from.clone(), entry.id.clone()));
-        }
+        // Looked for only where there is one: inboxes get long.
+        let failed = self.failed.contains(&(entry.from.clone(), entry.id.clone()));
         let same = |old: &Shown| old.entry.error.is_some() && old.entry.id == entry.id && old.entry.from == entry.from;
-        let index = self.inbox.iter().position(same).unwrap_or(self.inbox.len());
+        let index = failed.then(|| self.inbox.iter().position(same)).flatten();
+        let index = index.unwrap_or(self.inbox.len());
+        self.note_outcome(&entry);
         let shown = Shown {
             message: message.encode_to_vec(),
             entry,
@@ -267,6 +272,34 @@ impl Phone {
         } else {
             self.inbox[index] = shown;
         }
+        self.save_shown(number, index, journal)
+    }
+
+    fn note_outcome(&mut self, entry: &InboxEntry) {
+        let name = (entry.from.clone(), entry.id.clone());
+        if entry.error.is_none() {
+            self.failed.remove(&name);
+            self.shown.insert(name);
+        } else {
+            self.failed.insert(name);
+        }
+    }
+
+    /// Changes what an earlier message of a chat says; one that the phone itself has sent is not in its inbox.
+    pub(crate) fn change(
+        &mut self,
+        number: &str,
+        chat: &Chat,
+        id: &str,
+        journal: &mut Journal,
+        change: impl FnOnce(&mut Contents, &mut Vec<u8>),
+    ) -> Result<()> {
+        let about = |shown: &Shown| shown.entry.is_about(number, chat, id);
+        let Some(index) = self.inbox.iter().rposition(about) else {
+            return Ok(());
+        };
+        let shown = &mut self.inbox[index];
+        change(&mut shown.entry.contents, &mut shown.message);
         self.save_shown(number, index, journal)
     }
 

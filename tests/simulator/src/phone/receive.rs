@@ -11,8 +11,10 @@ use crate::clock::unix_seconds;
 use crate::fault::Kind;
 use crate::iq::encrypt::Bundle;
 use crate::phone::InboxEntry;
+use crate::phone::additions::{Adder, housekeeping};
 use crate::phone::chat::Chat;
-use crate::phone::compose::text_message;
+use crate::phone::compose::echo;
+use crate::phone::contents::Contents;
 use crate::phone::envelope::Envelope;
 use crate::phone::send::{copy_for_companions, phone_stanza};
 use crate::phone::signal::{Opened, claimed_identity};
@@ -35,6 +37,25 @@ struct Letter {
     sealed: Vec<u8>,
     device_identity: Option<Vec<u8>>,
     recipient: Option<String>,
+    /// When the server took it.
+    at: u64,
+}
+
+impl Letter {
+    /// Its place in the inbox, before it is known what it says.
+    fn entry(&self) -> InboxEntry {
+        InboxEntry {
+            from: self.from.number.clone(),
+            device: self.from.device,
+            id: self.id.clone(),
+            contents: Contents::default(),
+            dsm_to: None,
+            error: None,
+            at: self.at,
+            read: false,
+            by_lid: self.form == Form::Lid,
+        }
+    }
 }
 
 impl World {
@@ -62,6 +83,10 @@ impl World {
             sealed: enc.content().context("the ciphertext is empty")?,
             device_identity: node.child_content("device-identity"),
             recipient: node.text("recipient"),
+            at: node
+                .text("t")
+                .and_then(|at| at.parse().ok())
+                .unwrap_or_else(unix_seconds),
         };
         let notify = node.text("notify");
         match self.open_letter(number, &letter) {
@@ -134,7 +159,7 @@ impl World {
         let account = self.accounts.get_mut(number).context("no such phone")?;
         if account.phone.has_shown(&letter.from.number, &letter.id) {
             self.stats.duplicates += 1;
-        } else if let Some(protocol) = message.protocol_message.as_option() {
+        } else if let Some(protocol) = housekeeping(&message) {
             // Companions talk to their phone about app state and history; nothing to show.
             return if own {
                 self.phone_serves(&letter.from, protocol)
@@ -142,20 +167,7 @@ impl World {
                 Ok(())
             };
         } else {
-            let entry = InboxEntry {
-                from: letter.from.number.clone(),
-                device: letter.from.device,
-                id: letter.id.clone(),
-                text: text_of(&message),
-                dsm_to,
-                error: None,
-                at: unix_seconds(),
-                read: false,
-                by_lid: letter.form == Form::Lid,
-            };
-            account.phone.asked_again.remove(&letter.id);
-            account.phone.show(number, entry, &message, &mut self.journal)?;
-            self.stats.messages_shown += 1;
+            self.phone_shows(number, letter, dsm_to, &message)?;
         }
         self.phone_confirms(number, letter, own.then_some("sender"))?;
         let answering = self.accounts.get(number).is_some_and(|account| account.phone.answering);
@@ -166,7 +178,36 @@ impl World {
         Ok(())
     }
 
-    fn number_of(&self, jid: &str) -> String {
+    fn phone_shows(
+        &mut self,
+        number: &str,
+        letter: &Letter,
+        dsm_to: Option<String>,
+        message: &wa::Message,
+    ) -> Result<()> {
+        let mut entry = letter.entry();
+        entry.dsm_to = dsm_to;
+        let chat = entry.chat(number);
+        let adder = Adder {
+            reader: number,
+            author: &letter.from.number,
+            form: letter.form,
+            chat: &chat,
+            at: letter.at,
+        };
+        (entry.contents, entry.error) = self.phone_understands(&adder, message);
+        if entry.error.is_none() {
+            self.phone_applies(&adder, &entry.contents)?;
+        }
+        let account = self.accounts.get_mut(number).context("no such phone")?;
+        account.phone.asked_again.remove(&letter.id);
+        account.phone.show(number, entry, message, &mut self.journal)?;
+        self.stats.messages_shown += 1;
+        Ok(())
+    }
+
+    /// The number behind an address, or the address itself when nobody has it.
+    pub(crate) fn number_of(&self, jid: &str) -> String {
         let parsed = jid.parse().ok().and_then(|jid| self.accounts.resolve(&jid));
         parsed.map_or_else(|| jid.to_owned(), |address| address.number)
     }
@@ -227,10 +268,10 @@ impl World {
 
     fn phone_answers(&mut self, number: &str, letter: &Letter, message: &wa::Message) -> Result<()> {
         self.phone_opens(number, &letter.id)?;
-        if let Some(text) = text_of(message) {
+        if let Some(echo) = echo(message) {
             self.types(number, &letter.from.number, letter.form, Typing::Composing)?;
             let chat = Chat::Person(letter.from.number.clone());
-            self.phone_sends(number, &chat, letter.form, text_message(&text))?;
+            self.phone_sends(number, &chat, letter.form, echo)?;
         }
         Ok(())
     }
@@ -250,15 +291,8 @@ impl World {
         let asked = *asked;
         if asked == 1 {
             let entry = InboxEntry {
-                from: letter.from.number.clone(),
-                device: letter.from.device,
-                id: letter.id.clone(),
-                text: None,
-                dsm_to: None,
                 error: Some(reason),
-                at: unix_seconds(),
-                read: false,
-                by_lid: letter.form == Form::Lid,
+                ..letter.entry()
             };
             account
                 .phone
@@ -358,16 +392,6 @@ impl World {
         let meta = Envelope::of(&message).meta();
         self.deliver(&asker, stanza.children([enc].into_iter().chain(meta)).build())
     }
-}
-
-/// The text of a message, whichever of the two fields carries it.
-fn text_of(message: &wa::Message) -> Option<String> {
-    message.conversation.clone().or_else(|| {
-        message
-            .extended_text_message
-            .as_option()
-            .and_then(|extended| extended.text.clone())
-    })
 }
 
 /// The `<keys>` of a retry receipt.
