@@ -13,6 +13,7 @@ use crate::app_state::{Collection, Name};
 use crate::clock::unix_seconds;
 use crate::hexadecimal;
 use crate::iq::encrypt::Bundle;
+use crate::phone::history::HistoryWish;
 use crate::phone::{Phone, PhoneRecord};
 use crate::profile::Profile;
 use crate::queue::Queue;
@@ -88,6 +89,9 @@ pub(crate) struct CompanionRecord {
     pub(crate) greeted: bool,
     /// When it was linked.
     pub(crate) linked_at: u64,
+    /// What it has said about history when it registered.
+    #[serde(default)]
+    pub(crate) history: HistoryWish,
     /// Collections of app state that it asked for before its phone had shared the key.
     #[serde(default)]
     pub(crate) owed_app_state: BTreeSet<String>,

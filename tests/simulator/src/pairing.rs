@@ -17,6 +17,7 @@ use crate::device_list::Change;
 use crate::ending::Ending;
 use crate::fault::{Kind, Stage, Whom};
 use crate::link_code::LinkCode;
+use crate::phone::history::HistoryWish;
 use crate::queue::Queue;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
 use crate::wire::Wire;
@@ -45,6 +46,8 @@ pub(crate) struct Pairing {
     pub(crate) identity: Vec<u8>,
     /// What the client calls itself.
     pub(crate) platform: String,
+    /// What the client says about history.
+    pub(crate) history: HistoryWish,
     /// Stanzas to write.
     pub(crate) outgoing: Vec<Node>,
     /// Set when a fault ends the socket.
@@ -108,6 +111,7 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
                 noise_static,
                 identity,
                 platform: platform(payload),
+                history: HistoryWish::of(payload),
                 outgoing: Vec::new(),
                 ending: None,
                 granted: None,
@@ -323,6 +327,7 @@ impl World {
             identity: pairing.identity.clone(),
             device_identity,
             platform: pairing.platform.clone(),
+            history: pairing.history.clone(),
             keys: None,
             greeted: false,
             linked_at: unix_seconds(),

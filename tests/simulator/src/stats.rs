@@ -42,6 +42,8 @@ pub(crate) struct Stats {
     pub(crate) receipts_to_phones: BTreeMap<String, u64>,
     /// Iqs nobody here understands, by namespace and child.
     pub(crate) unknown_iqs: BTreeMap<String, u64>,
+    /// What companions asked their phones for, by kind.
+    pub(crate) peer_requests: BTreeMap<String, u64>,
     /// What happened to app state, by kind.
     pub(crate) app_state: BTreeMap<String, u64>,
     /// Faults that happened, by kind.

@@ -140,16 +140,16 @@ fn set_chat(hub: &Hub, body: &Bytes) -> Answer {
         muted_until: body.muted_until,
         read: body.read.or(body.unread.map(|unread| !unread)),
     };
-    let changes = wish.changes(&chat, None, now_millis());
-    if changes.is_empty() {
+    if wish.is_empty() {
         return Err(Refusal::bad(
             "nothing to set: give `pinned`, `archived`, `muted_until`, `read` or `unread`",
         ));
     }
     ensure(hub, phone)?;
     in_world(hub, |world| {
-        for (name, changes) in &changes {
-            world.phone_sets(phone, *name, changes)?;
+        let newest = world.newest_in(phone, &chat);
+        for (name, changes) in wish.changes(&chat, newest.as_ref(), now_millis()) {
+            world.phone_sets(phone, name, &changes)?;
         }
         Ok(())
     })?;

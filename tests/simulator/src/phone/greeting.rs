@@ -1,17 +1,10 @@
-//! How a phone greets a new companion: the app-state key, then a first piece of history with the names it knows.
+//! How a phone greets a new companion: the app-state keys, then its past.
 //!
-//! Both are peer messages from the account's own device 0. Without them clients sit and wait for many seconds.
-
-use std::io::Write as _;
+//! All are peer messages from the account's own device 0. Without them clients sit and wait for many seconds.
 
 use anyhow::{Context as _, Result};
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-use whatsapp_rust::buffa::{Message as _, MessageField};
+use whatsapp_rust::buffa::MessageField;
 use whatsapp_rust::waproto::whatsapp as wa;
-use whatsapp_rust::waproto::whatsapp::history_sync::HistorySyncType as PayloadType;
-use whatsapp_rust::waproto::whatsapp::message::HistorySyncType;
-use whatsapp_rust::waproto::whatsapp::message::protocol_message::Type;
 
 use crate::account::{DeviceAddress, Form};
 use crate::phone::send::phone_stanza;
@@ -33,8 +26,7 @@ impl World {
         account.save_companion(companion.device, &mut self.journal)?;
         let share = account.phone.app_state.keys.share(None, &account.key_indexes())?;
         self.send_as_peer(companion, share)?;
-        let history = self.history(&companion.number)?;
-        self.send_as_peer(companion, history)?;
+        self.phone_sends_history(companion)?;
         self.pay_owed_app_state(companion)
     }
 
@@ -72,47 +64,5 @@ impl World {
             .children([enc])
             .build();
         self.deliver(companion, stanza)
-    }
-
-    /// The first history: no conversations, the names of the account itself and of everybody else here.
-    fn history(&self, number: &str) -> Result<wa::message::ProtocolMessage> {
-        let pushnames = self
-            .accounts
-            .iter()
-            .map(|account| wa::Pushname {
-                id: Some(account.jid(Form::Number).to_string()),
-                pushname: Some(account.phone.push_name.clone()),
-            })
-            .collect();
-        let mappings = self
-            .accounts
-            .iter()
-            .filter(|account| account.number != number)
-            .map(|account| wa::PhoneNumberToLIDMapping {
-                pn_jid: Some(account.jid(Form::Number).to_string()),
-                lid_jid: Some(account.jid(Form::Lid).to_string()),
-            })
-            .collect();
-        let history = wa::HistorySync {
-            sync_type: PayloadType::INITIAL_BOOTSTRAP,
-            chunk_order: Some(1),
-            progress: Some(100),
-            pushnames,
-            phone_number_to_lid_mappings: mappings,
-            ..Default::default()
-        };
-        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
-        zlib.write_all(&history.encode_to_vec())?;
-        Ok(wa::message::ProtocolMessage {
-            r#type: Some(Type::HISTORY_SYNC_NOTIFICATION),
-            history_sync_notification: MessageField::some(wa::message::HistorySyncNotification {
-                sync_type: Some(HistorySyncType::INITIAL_BOOTSTRAP),
-                chunk_order: Some(1),
-                progress: Some(100),
-                initial_hist_bootstrap_inline_payload: Some(zlib.finish()?),
-                ..Default::default()
-            }),
-            ..Default::default()
-        })
     }
 }

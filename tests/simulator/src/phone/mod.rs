@@ -25,6 +25,7 @@ pub(crate) mod contents;
 pub(crate) mod draft;
 pub(crate) mod envelope;
 pub(crate) mod greeting;
+pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod receive;
 mod requests;
@@ -242,6 +243,25 @@ impl Phone {
     /// What the phone shows, oldest first.
     pub(crate) fn inbox(&self) -> impl ExactSizeIterator<Item = &InboxEntry> {
         self.inbox.iter().map(|shown| &shown.entry)
+    }
+
+    /// What the phone could read, oldest first, with the messages behind it.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = (&InboxEntry, wa::Message)> {
+        self.inbox
+            .iter()
+            .filter(|shown| shown.entry.error.is_none())
+            .map(|shown| {
+                let message = wa::Message::decode_from_slice(&shown.message).unwrap_or_default();
+                (&shown.entry, message)
+            })
+    }
+
+    /// What the phone has sent to chats and still remembers: where, id, when, what.
+    pub(crate) fn sent_to_chats(&self) -> impl Iterator<Item = (&Chat, &str, u64, wa::Message)> {
+        self.sent.iter().filter_map(|sent| {
+            let message = wa::Message::decode_from_slice(&sent.message).ok()?;
+            Some((sent.chat.as_ref()?, sent.id.as_str(), sent.at, message))
+        })
     }
 
     /// Whether this id of this account is in the inbox, readable.

@@ -162,7 +162,7 @@ impl World {
         } else if let Some(protocol) = housekeeping(&message) {
             // Companions talk to their phone about app state and history; nothing to show.
             return if own {
-                self.phone_serves(&letter.from, protocol)
+                self.phone_serves(&letter.from, &letter.id, protocol)
             } else {
                 Ok(())
             };

@@ -1,4 +1,4 @@
-//! What companions ask of their own phone in messages that nobody sees: keys of app state, and later more.
+//! What companions ask of their own phone in messages that nobody sees: keys of app state, and pieces of the past.
 
 use anyhow::Result;
 use whatsapp_rust::waproto::whatsapp as wa;
@@ -8,10 +8,11 @@ use crate::account::DeviceAddress;
 use crate::world::World;
 
 impl World {
-    /// Serves one request of an own companion.
+    /// Serves one request of an own companion; `id` is the message's.
     pub(crate) fn phone_serves(
         &mut self,
         companion: &DeviceAddress,
+        id: &str,
         request: &wa::message::ProtocolMessage,
     ) -> Result<()> {
         match request.r#type {
@@ -20,6 +21,9 @@ impl World {
             }
             Some(Type::APP_STATE_FATAL_EXCEPTION_NOTIFICATION) => {
                 self.phone_notes_complaint(companion, &request.app_state_fatal_exception_notification)
+            }
+            Some(Type::PEER_DATA_OPERATION_REQUEST_MESSAGE) => {
+                self.phone_answers_peer(companion, id, &request.peer_data_operation_request_message)
             }
             _ => Ok(()),
         }

@@ -40,7 +40,12 @@ pub async fn settled(addr: std::net::SocketAddr) -> (Keys, Client) {
         "result"
     );
     activate(&mut client).await;
-    for _ in 0..2 {
+    // The keys and the past, all of them queued by the upload of the companion's keys.
+    let greetings = stats(addr).await["phones"][0]["companions"][0]["waiting"]
+        .as_u64()
+        .unwrap();
+    assert!(greetings >= 2, "the phone has not greeted its companion");
+    for _ in 0..greetings {
         let greeting = client.next_tagged("message").await;
         assert_eq!(text(&greeting, "category"), "peer");
         let receipt = NodeBuilder::new("receipt")

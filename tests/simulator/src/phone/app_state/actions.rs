@@ -26,6 +26,11 @@ pub(crate) struct Newest {
 }
 
 impl ChatWish {
+    /// Whether nothing is wished.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pinned.is_none() && self.archived.is_none() && self.muted_until.is_none() && self.read.is_none()
+    }
+
     /// The changes, by collection.
     pub(crate) fn changes(&self, chat: &str, newest: Option<&Newest>, now_millis: i64) -> Vec<(Name, Vec<Change>)> {
         let set = |name: &str, schema, fill: &dyn Fn(&mut wa::SyncActionValue)| {

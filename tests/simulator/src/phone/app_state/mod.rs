@@ -91,6 +91,11 @@ impl AppState {
         self.replicas.get(&name)
     }
 
+    /// One thing that is set, in whichever collection.
+    pub(crate) fn entry(&self, index: &[&str]) -> Option<&wa::SyncActionValue> {
+        self.replicas.values().find_map(|replica| replica.entry(index))
+    }
+
     /// Everything that is set, in all collections.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.replicas.values().flat_map(Replica::entries)

@@ -77,7 +77,6 @@ impl Replica {
     }
 
     /// One thing that is set.
-    #[cfg(test)]
     pub(crate) fn entry(&self, index: &[&str]) -> Option<&wa::SyncActionValue> {
         let index: Vec<String> = index.iter().map(|part| (*part).to_owned()).collect();
         self.entries.get(&index).map(|entry| &entry.value)
