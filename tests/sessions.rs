@@ -1,5 +1,6 @@
 //! Linking, sending, receiving, losing and finding the connection again.
 
+mod app_state;
 mod disk;
 mod endings;
 mod faults;

@@ -391,6 +391,46 @@ pub enum EventBody {
         /// When WhatsApp says it was sent.
         timestamp: Timestamp,
     },
+    /// `chat.updated`
+    ChatUpdated {
+        /// The conversation.
+        chat: Chat,
+        /// What is set now; what did not change is left out.
+        #[serde(flatten)]
+        settings: ChatSettings,
+        /// When the owner changed it.
+        timestamp: Timestamp,
+    },
+    /// `contact.updated`
+    ContactUpdated {
+        /// Who; `name` is the one in the phone's address book.
+        contact: Sender,
+        /// The name the person chose, when that changed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        push_name: Option<String>,
+        /// When it changed.
+        timestamp: Timestamp,
+    },
+}
+
+/// What an owner sets for a conversation on the phone or another device.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct ChatSettings {
+    /// Whether it stands on top.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<bool>,
+    /// Whether it is put away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    /// Whether it is silent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
+    /// Until when it is silent; absent when for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+    /// Whether it is marked as unread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<bool>,
 }
 
 impl EventBody {
@@ -408,6 +448,8 @@ impl EventBody {
             EventBody::MessagePlayed { .. } => EventName::MessagePlayed,
             EventBody::MessageFailed { .. } => EventName::MessageFailed,
             EventBody::MessageUndecryptable { .. } => EventName::MessageUndecryptable,
+            EventBody::ChatUpdated { .. } => EventName::ChatUpdated,
+            EventBody::ContactUpdated { .. } => EventName::ContactUpdated,
         }
     }
 

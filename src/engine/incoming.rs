@@ -25,14 +25,15 @@ pub(super) use whatsapp_rust::types::durability_hook::InboundMessage;
 
 /// A person under both names, as far as they are known.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Person {
+pub(super) struct Person {
     /// By phone number when known.
-    preferred: Address,
-    lid: Option<Address>,
+    pub preferred: Address,
+    /// The hidden-number id.
+    pub lid: Option<Address>,
 }
 
 /// Finds out who is behind a JID: hidden-number ids are merged with the phone number, so that a chat is never split.
-async fn person(client: &Client, jid: &Jid, other_name: Option<&Jid>) -> Option<Person> {
+pub(super) async fn person(client: &Client, jid: &Jid, other_name: Option<&Jid>) -> Option<Person> {
     let own = from_jid(jid)?;
     let other = other_name.and_then(from_jid);
     let names = [Some(own.clone()), other];

@@ -16,6 +16,7 @@ use whatsapp_rust::types::events::{
 use whatsapp_rust::types::presence::ReceiptType;
 
 use super::delivery::{self, Tick};
+use super::news::{News, news};
 use super::translate::address::from_jid;
 use super::trouble::{Refusal, Trouble};
 use crate::domain::Timestamp;
@@ -74,12 +75,16 @@ pub(super) enum Mail {
     Uncommitted(Arc<[InboundMessage]>),
     /// A message that cannot be read.
     Undecryptable(Arc<MessageInfo>),
+    /// Something that the owner changed elsewhere.
+    News(News),
 }
 
 /// The library's listener of one session.
 pub(super) struct Listener {
     life: mpsc::Sender<Life>,
     mail: mpsc::Sender<Mail>,
+    /// When the session began.
+    since: Timestamp,
 }
 
 /// Places in the queue of the session's life.
@@ -93,7 +98,12 @@ impl Listener {
     pub fn new() -> (Arc<Self>, mpsc::Receiver<Life>, mpsc::Receiver<Mail>) {
         let (life, lives) = mpsc::channel(LIFE_PLACES);
         let (mail, mails) = mpsc::channel(MAIL_PLACES);
-        (Arc::new(Self { life, mail }), lives, mails)
+        let listener = Self {
+            life,
+            mail,
+            since: clock::now(),
+        };
+        (Arc::new(listener), lives, mails)
     }
 }
 
@@ -103,7 +113,7 @@ impl EventHandler for Listener {
             if self.life.try_send(life).is_err() {
                 tracing::error!("an event in the life of a session was dropped, its queue is full or closed");
             }
-        } else if let Some(mail) = mail(&event)
+        } else if let Some(mail) = mail(&event).or_else(|| news(&event, self.since, clock::now()).map(Mail::News))
             && self.mail.try_send(mail).is_err()
         {
             tracing::warn!("a tick was dropped, its queue is full or closed");
@@ -127,6 +137,12 @@ impl EventHandler for Listener {
             EventKind::Receipt,
             EventKind::Messages,
             EventKind::UndecryptableMessage,
+            EventKind::PinUpdate,
+            EventKind::ArchiveUpdate,
+            EventKind::MuteUpdate,
+            EventKind::MarkChatAsReadUpdate,
+            EventKind::ContactUpdate,
+            EventKind::SelfPushNameUpdated,
         ])
     }
 }

@@ -18,6 +18,7 @@ mod dialer;
 mod fetch;
 mod incoming;
 mod listener;
+mod news;
 mod outgoing;
 mod pairing;
 mod record;

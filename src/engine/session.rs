@@ -23,9 +23,11 @@ use super::dialer::{Attempt, Dialer};
 use super::fetch::Fetch;
 use super::incoming::{Inbox, phone_behind};
 use super::listener::{Life, Listener, Mail};
+use super::news::told;
 use super::outgoing::{InFlight, Outbox};
 use super::translate::address::from_jid;
 use crate::domain::address::{Address, ChatType};
+use crate::domain::event::{Event, EventBody};
 use crate::domain::id::InstanceId;
 use crate::domain::message::MessageId;
 use crate::store::{Store, WriteError};
@@ -325,6 +327,7 @@ impl Postman {
 
     async fn deliver(&self, batch: Vec<Mail>) -> Result<(), WriteError> {
         let mut ticks = Vec::with_capacity(batch.len());
+        let mut changes = Vec::new();
         for mail in batch {
             match mail {
                 Mail::Tick(tick) => ticks.push(tick),
@@ -354,7 +357,11 @@ impl Postman {
                 }
                 Mail::Uncommitted(messages) => self.inbox.commit(&self.client, &messages).await?,
                 Mail::Undecryptable(info) => self.inbox.undecryptable(&self.client, &info).await?,
+                Mail::News(news) => changes.extend(told(&self.client, news).await),
             }
+        }
+        if !changes.is_empty() {
+            self.tell(changes).await?;
         }
         if ticks.is_empty() {
             return Ok(());
@@ -369,6 +376,22 @@ impl Postman {
         self.in_flight.settled(settled.iter());
         self.board.sent.fetch_add(accepted, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Publishes what was changed elsewhere.
+    async fn tell(&self, changes: Vec<EventBody>) -> Result<(), WriteError> {
+        let instance = self.instance;
+        let write = self.store.write(move |tx| {
+            for body in &changes {
+                tx.append_event(&Event {
+                    instance_id: instance,
+                    occurred_at: clock::now(),
+                    body: body.clone(),
+                })?;
+            }
+            Ok(())
+        });
+        write.await
     }
 
     /// A receipt from another device of the same account says nothing about the recipient.

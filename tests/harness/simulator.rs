@@ -205,6 +205,32 @@ impl Phones {
         self.client.post_empty(&path).reply(200).await;
     }
 
+    /// A phone's owner sets something for a chat: `pinned`, `archived`, `muted_until`, `read` or `unread`.
+    pub async fn sets_chat(&self, phone: &str, chat: &str, settings: &Value) {
+        let mut body = settings.clone();
+        body["phone"] = phone.into();
+        body["chat"] = chat.into();
+        self.client.post("/admin/mock-phone/chat", &body).reply(200).await;
+    }
+
+    /// A phone's owner names a contact in the address book.
+    pub async fn names_contact(&self, phone: &str, contact: &str, name: &str) {
+        let body = serde_json::json!({"phone": phone, "contact": contact, "name": name});
+        self.client.post("/admin/mock-phone/contact", &body).reply(200).await;
+    }
+
+    /// A phone's owner takes another name.
+    pub async fn takes_name(&self, phone: &str, name: &str) {
+        let path = with_query("/admin/mock-phone/name", &[("phone", phone), ("name", name)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// What a phone and its companions have set.
+    pub async fn app_state(&self, phone: &str) -> Value {
+        let path = format!("/admin/mock-phone/app-state?phone={phone}");
+        self.client.get(&path).returns(200).await
+    }
+
     /// A phone removes a linked device.
     pub async fn unlink(&self, phone: &str, device: u64) {
         let path = format!("/admin/mock-phone/unlink?phone={phone}&device={device}");

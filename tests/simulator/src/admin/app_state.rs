@@ -12,7 +12,7 @@ use super::phones::{ensure, in_world};
 use super::{Answer, Refusal, Route, Run};
 use crate::account::{Accounts, Form};
 use crate::app_state::Name;
-use crate::clock::unix_seconds;
+use crate::clock::unix_millis;
 use crate::phone::app_state::actions::{ChatWish, contact_change};
 use crate::phone::app_state::view::view;
 use crate::world::Hub;
@@ -77,10 +77,6 @@ struct ContactBody {
 
 fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::bad(format!("the body is not what this call takes: {error}")))
-}
-
-fn now_millis() -> i64 {
-    i64::try_from(unix_seconds()).unwrap_or(i64::MAX / 1000) * 1000
 }
 
 fn show(hub: &Hub, parameters: &Parameters) -> Answer {
@@ -148,7 +144,7 @@ fn set_chat(hub: &Hub, body: &Bytes) -> Answer {
     ensure(hub, phone)?;
     in_world(hub, |world| {
         let newest = world.newest_in(phone, &chat);
-        for (name, changes) in wish.changes(&chat, newest.as_ref(), now_millis()) {
+        for (name, changes) in wish.changes(&chat, newest.as_ref(), unix_millis()) {
             world.phone_sets(phone, name, &changes)?;
         }
         Ok(())
@@ -180,7 +176,7 @@ fn set_contact(hub: &Hub, body: &Bytes) -> Answer {
             )
         });
         let (jid, lid) = jids.ok_or_else(|| anyhow::anyhow!("the contact is not on WhatsApp"))?;
-        let change = contact_change(&jid, &lid, name, now_millis());
+        let change = contact_change(&jid, &lid, name, unix_millis());
         world.phone_sets(phone, Name::CriticalUnblockLow, &[change])
     })?;
     Ok(json!({"contact": contact, "name": name}))

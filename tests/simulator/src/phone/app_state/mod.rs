@@ -14,7 +14,7 @@ use whatsapp_rust::waproto::whatsapp::sync_action_value::PushNameSetting;
 
 use crate::account::{Account, DeviceAddress};
 use crate::app_state::{Collection, Name};
-use crate::clock::unix_seconds;
+use crate::clock::{unix_millis, unix_seconds};
 use crate::stanza::Stanza as _;
 use crate::state::Journal;
 use crate::stats::count;
@@ -185,7 +185,7 @@ impl World {
 
     /// The phone's owner chooses another name.
     pub(crate) fn phone_takes_name(&mut self, number: &str, name: &str) -> Result<()> {
-        let change = push_name_change(name, i64::try_from(unix_seconds())? * 1000);
+        let change = push_name_change(name, unix_millis());
         self.phone_sets(number, Name::CriticalBlock, &[change])
     }
 

@@ -170,6 +170,7 @@ impl Scene {
             identity: bundle.identity,
             device_identity: Vec::new(),
             platform: "test".to_owned(),
+            name: None,
             keys: Some(UploadedKeys {
                 registration: bundle.registration,
                 signed_id: bundle.signed_id,
