@@ -79,17 +79,18 @@ impl World {
         let past = self.past(&companion.number);
         if let Some(past) = past.into_iter().find(|past| past.head.id == chat) {
             let oldest = request.oldest_msg_id.as_deref();
-            let start = match past.messages.iter().position(|info| info.key.id.as_deref() == oldest) {
-                Some(place) => place + 1,
-                // A message that the phone no longer has: then its time decides. Milliseconds, but Baileys hands on
-                // whatever its caller gives.
-                None => {
+            let known = past.messages.iter().position(|info| info.key.id.as_deref() == oldest);
+            // A message that the phone no longer has: then its time decides. Milliseconds, but Baileys hands on whatever
+            // its caller gives.
+            let start = known.map_or_else(
+                || {
                     let at = request.oldest_msg_timestamp_ms.unwrap_or(i64::MAX);
                     let seconds = u64::try_from(if at > 100_000_000_000 { at / 1000 } else { at }).unwrap_or(u64::MAX);
                     past.messages
                         .partition_point(|info| info.message_timestamp.unwrap_or_default() >= seconds)
-                }
-            };
+                },
+                |place| place + 1,
+            );
             let older = past.messages.get(start..).unwrap_or_default();
             let mut conversation = past.head.clone();
             conversation.messages = history_messages(older.iter().take(most).cloned());
