@@ -1,7 +1,7 @@
 // Baileys behind the interface that all clients of these tests have. It checks signatures (see strict.js).
 import './strict.js';
 
-import { Record } from '../harness/record.js';
+import { Record, told } from '../harness/record.js';
 import { address, read } from './content.js';
 
 // libsignal prints sessions, keys and all.
@@ -200,6 +200,11 @@ export class Baileys {
     return this.closed('the end of the login', from);
   }
 
+  /** The reason that the server gives for refusing a login. */
+  async refusedLogin() {
+    return (await this.connectInVain()).code;
+  }
+
   /** Ends the socket, keeping the link. */
   async disconnect() {
     this.#wanted = false;
@@ -207,6 +212,48 @@ export class Baileys {
     await this.socket?.end(undefined);
     await this.closed('the end of the socket', from);
     if (this.device) await this.#simulator.disconnected(this.phone, this.device);
+  }
+
+  /** A socket of a client that is not linked, and may be shown no QR code. */
+  async connectUnlinked() {
+    this.#wanted = true;
+    this.#open();
+    await this.socket.waitForSocketOpen();
+  }
+
+  /** A round trip: what the server had to say before has been said. */
+  async ping() {
+    const content = [{ tag: 'ping', attrs: {} }];
+    await this.socket.query({ tag: 'iq', attrs: { to: 's.whatsapp.net', type: 'get', xmlns: 'w:p' }, content });
+  }
+
+  /** Waits for a line of the client's log. */
+  logs(what, pattern) {
+    return this.logged.find(what, (entry) => pattern.test(told(entry)));
+  }
+
+  /** Meets a server whose certificates it must not accept. */
+  async refusesServer(pattern) {
+    const { reason } = await this.connectInVain();
+    if (!pattern.test(reason)) throw new Error(`refused for another reason: ${reason}`);
+  }
+
+  /** Why the client gave up. */
+  async error(what, reason) {
+    return this.record.find(what, (entry) => entry.event === 'closed' && reason.test(entry.reason) && entry.reason);
+  }
+
+  /** Logs in again after the server has thrown it out with `code`; Baileys leaves that to its user. */
+  async comesBack(from, code) {
+    const closed = await this.closed('the end of the socket', from);
+    if (closed.code !== code) throw new Error(`closed with ${closed.code} instead of ${code}`);
+    await this.connect();
+  }
+
+  /** Sends what the server refuses; answers with the code. */
+  async sendRefused(to, text) {
+    const id = await this.sendText(to, text);
+    return Number((await this.receipt(id, 'error')).parameters[0]);
   }
 
   /** At the end of a test file: nothing may keep the process alive. */

@@ -2,7 +2,7 @@
 import { WebSocket } from 'ws';
 import { createStore, WaClient } from 'zapo-js';
 
-import { Record } from '../harness/record.js';
+import { Record, told } from '../harness/record.js';
 import { address, read } from './content.js';
 
 // It asks for one although it then takes `ws`; old releases of Node have none.
@@ -71,7 +71,6 @@ export class Zapo {
     );
     client.on('failure', ({ failureReason }) => record.add({ event: 'failure', code: failureReason }));
     client.on('message', (message) => this.#message(message));
-    client.on('message_protocol', (message) => this.#message(message));
     client.on('message_addon', ({ kind, targetMessageId, senderJid, decrypted }) =>
       record.add({ event: 'addon', kind, target: targetMessageId, sender: senderJid, decrypted }),
     );
@@ -109,7 +108,7 @@ export class Zapo {
 
   async qr() {
     const from = this.mark;
-    await this.client.connect();
+    await this.client.connect().catch((error) => this.logged.add(error.message));
     return (await this.record.matching('a QR code', { event: 'qr' }, { from })).qr;
   }
 
@@ -149,18 +148,56 @@ export class Zapo {
     await this.twin.connect();
   }
 
-  async connectInVain() {
+  /** After some refusals it comes back by itself, so that only its word for the first one counts. */
+  async refusedLogin() {
     const from = this.mark;
-    const refused = await this.client.connect().then(
-      () => undefined,
-      (error) => ({ event: 'closed', reason: error.message }),
-    );
-    return refused ?? this.closed('the end of the login', from);
+    await this.client.connect().catch((error) => this.logged.add(error.message));
+    return (await this.record.matching('the refusal', { event: 'failure' }, { from })).code;
   }
 
   async disconnect() {
     await this.client.disconnect();
     if (this.device) await this.#simulator.disconnected(this.phone, this.device);
+  }
+
+  logs(what, pattern) {
+    return this.logged.find(what, (entry) => pattern.test(told(entry)));
+  }
+
+  /** It says why in its log alone, and tries again by itself. */
+  async refusesServer(pattern) {
+    const connected = this.client.connect();
+    await this.logs('the reason', pattern);
+    await connected;
+  }
+
+  async connectUnlinked() {
+    await this.client.connect();
+  }
+
+  ping() {
+    const content = [{ tag: 'ping', attrs: {} }];
+    return this.client.query({ tag: 'iq', attrs: { to: 's.whatsapp.net', type: 'get', xmlns: 'w:p' }, content });
+  }
+
+  async error(what, reason) {
+    return this.record.find(what, (entry) => entry.event === 'error' && reason.test(entry.reason) && entry.reason);
+  }
+
+  /** It comes back by itself. */
+  async comesBack(from, code) {
+    const thrown = await this.record.matching('the stream error', { event: 'node', tag: 'stream:error' }, { from });
+    if (thrown.node.attrs.code !== String(code)) throw new Error(`${thrown.node.attrs.code} instead of ${code}`);
+    await this.ready(from);
+  }
+
+  async sendRefused(to, text) {
+    try {
+      const { ack } = await this.client.sendMessage(address(to), text);
+      return ack.error;
+    } catch (error) {
+      return Number(/\b4\d\d\b/.exec(error.message)?.[0] ?? Number.NaN);
+    }
   }
 
   async dispose() {

@@ -62,12 +62,18 @@ export class Record {
   tail() {
     return this.#entries
       .slice(-SHOWN)
-      .map((entry) => `  ${typeof entry === 'string' ? entry : JSON.stringify(entry, plain)}`.slice(0, 600))
+      .map((entry) => `  ${told(entry)}`.slice(0, 600))
       .join('\n');
   }
 }
 
+/** An entry as text. */
+export function told(entry) {
+  return typeof entry === 'string' ? entry : JSON.stringify(entry, plain);
+}
+
 function plain(_key, value) {
+  if (value instanceof Error) return value.stack;
   return value?.type === 'Buffer' || value instanceof Uint8Array ? `<${(value.data ?? value).length} bytes>` : value;
 }
 

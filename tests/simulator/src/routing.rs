@@ -1,6 +1,7 @@
 //! What the server does with a logged-in client's stanzas: acknowledge, route, forward.
 
 use anyhow::{Context as _, Result};
+use whatsapp_rust::wacore::libsignal::protocol::PreKeySignalMessage;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
 
@@ -282,17 +283,31 @@ fn forge_identity(stanza: &mut Node) {
     }
 }
 
-/// Flips a bit near the end of the ciphertext, where the authentication code is.
+/// Damages every ciphertext of a stanza.
 fn corrupt(stanza: &mut Node) {
     let Some(NodeContent::Nodes(children)) = &mut stanza.content else {
         return;
     };
     for child in children.iter_mut().filter(|child| child.tag == "enc") {
         if let Some(mut bytes) = child.content() {
-            if let Some(last) = bytes.last_mut() {
-                *last ^= 1;
-            }
+            damage(&mut bytes);
             child.content = Some(NodeContent::Bytes(bytes));
         }
+    }
+}
+
+/// Flips a bit of a ciphertext's authentication code, which nobody can overlook.
+///
+/// The code ends a message, but not the envelope that opens a session: there the ids of the keys follow, and clients
+/// find their way in spite of a wrong one.
+pub(crate) fn damage(ciphertext: &mut [u8]) {
+    let end = PreKeySignalMessage::try_from(&*ciphertext).ok().and_then(|envelope| {
+        let message = envelope.message().serialized();
+        let start = ciphertext.windows(message.len()).position(|window| window == message)?;
+        Some(start + message.len())
+    });
+    let end = end.unwrap_or(ciphertext.len());
+    if let Some(last) = ciphertext[..end].last_mut() {
+        *last ^= 1;
     }
 }

@@ -10,6 +10,7 @@ use crate::account::{Account, DeviceAddress, Form};
 use crate::clock::unix_seconds;
 use crate::phone::chat::Chat;
 use crate::phone::envelope::Envelope;
+use crate::routing::damage;
 use crate::stanza::fresh_id;
 use crate::world::World;
 
@@ -95,8 +96,8 @@ impl World {
         let sender = self.accounts.get_mut(from).context("no such phone")?;
         let mut sealed = sender.phone.signal.seal(target, message)?;
         sender.phone.save_session(from, target, &mut self.journal)?;
-        if corrupted && let Some(last) = sealed.bytes.last_mut() {
-            *last ^= 1;
+        if corrupted {
+            damage(&mut sealed.bytes);
         }
         let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
         let enc = Envelope::of(message).on_enc(enc).bytes(sealed.bytes).build();
