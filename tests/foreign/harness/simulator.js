@@ -162,6 +162,16 @@ export class Simulator {
     return this.get('stats');
   }
 
+  /** How often a fault has struck. */
+  async strikes(kind) {
+    return (await this.stats()).faults[kind] ?? 0;
+  }
+
+  /** Waits until a fault has struck so often: what nobody met has shown nothing. */
+  struck(kind, times) {
+    return eventually(`${times} strikes of ${kind}`, async () => (await this.strikes(kind)) >= times);
+  }
+
   /** How the simulator sees one companion. */
   async companion(phone, device) {
     const { phones } = await this.stats();

@@ -1,21 +1,27 @@
 // One test file's simulator and everybody who uses it; all of it is ended after the last test.
 import { after, before } from 'node:test';
 
+import { Gateway } from './gateway.js';
 import { Simulator, newPhone } from './simulator.js';
 
 /** A simulator that starts before the file's first test; `stage.link(Client)` gives a linked client of a new phone. */
-export function stage(options) {
+export function stage({ gateway = false, ...options } = {}) {
   const things = { clients: [] };
   before(async () => {
     things.simulator = await Simulator.start(options);
+    if (gateway) things.gateway = await Gateway.start(things.simulator);
   });
   after(async () => {
     await Promise.allSettled(things.clients.map((client) => client.dispose()));
+    await things.gateway?.stop();
     await things.simulator?.stop();
   });
   return {
     get simulator() {
       return things.simulator;
+    },
+    get gateway() {
+      return things.gateway;
     },
     /** A client that is not linked. */
     client(Client, ...more) {

@@ -4,20 +4,10 @@ import { suite, test } from 'node:test';
 
 import { Baileys } from '../clients/baileys.js';
 import { Zapo } from '../clients/zapo.js';
-import { eventually } from '../harness/record.js';
 import { newPhone } from '../harness/simulator.js';
 import { stage } from '../harness/stage.js';
 
 const here = stage();
-
-/** Every strike of a fault is counted: what no client met has shown nothing. */
-async function struck(kind, times = 1) {
-  await eventually(`${times} strikes of ${kind}`, async () => (await here.simulator.stats()).faults[kind] >= times);
-}
-
-async function strikes(kind) {
-  return (await here.simulator.stats()).faults[kind] ?? 0;
-}
 
 const REASONS = {
   Baileys: {
@@ -43,10 +33,10 @@ for (const Client of [Baileys, Zapo]) {
       test(`refuses a server with a wrong signature: ${kind}`, async () => {
         const client = here.client(Client);
         const failed = (await here.simulator.stats()).handshakes.failed;
-        const before = await strikes(kind);
+        const before = await here.simulator.strikes(kind);
         await here.simulator.fault(kind);
         await client.refusesServer(reasons[kind]);
-        await struck(kind, before + 1);
+        await here.simulator.struck(kind, before + 1);
         assert.equal((await here.simulator.stats()).handshakes.failed, failed + 1);
       });
     }
@@ -71,21 +61,21 @@ for (const Client of [Baileys, Zapo]) {
       const friend = await here.simulator.addPhone();
       const whole = await here.simulator.phoneSends(friend, client.phone, 'arrives whole');
       await client.message('the whole text', { id: whole });
-      const before = await strikes('corrupt-ciphertext');
+      const before = await here.simulator.strikes('corrupt-ciphertext');
       await here.simulator.fault('corrupt-ciphertext', { phone: client.phone });
       const id = await here.simulator.phoneSends(friend, client.phone, 'arrives damaged');
       await client.message('the text after a repetition', { id, kind: 'text', text: 'arrives damaged' });
-      await struck('corrupt-ciphertext', before + 1);
+      await here.simulator.struck('corrupt-ciphertext', before + 1);
       const { receiptsToPhones } = await here.simulator.stats();
       assert.ok(receiptsToPhones.retry > 0, `the phone got no request: ${JSON.stringify(receiptsToPhones)}`);
     });
 
     test('shows no QR code when it is offered none, and one when it is', async () => {
       const client = here.client(Client);
-      const before = await strikes('no-qr');
+      const before = await here.simulator.strikes('no-qr');
       await here.simulator.fault('no-qr');
       await client.connectUnlinked();
-      await struck('no-qr', before + 1);
+      await here.simulator.struck('no-qr', before + 1);
       await client.ping();
       assert.ok(!client.record.entries.some((entry) => entry.event === 'qr'));
       await client.dispose();
@@ -157,12 +147,12 @@ suite('Baileys', () => {
   test('opens no session with a wrongly signed prekey', async () => {
     const client = await here.link(Baileys);
     const friend = await here.simulator.addPhone();
-    const before = await strikes('skey');
+    const before = await here.simulator.strikes('skey');
     await here.simulator.fault('skey', { phone: friend, times: 'always' });
     // Whether the rest of the message, for the own phone, goes out is the client's own choice.
     await client.sendText(friend, 'must not arrive').catch((error) => client.logged.add(error.message));
     await client.logs('the reason', /the signature is wrong/);
-    await struck('skey', before + 1);
+    await here.simulator.struck('skey', before + 1);
     await here.simulator.fault('none');
     const id = await client.sendText(friend, 'the signature is right again');
     await here.simulator.inInbox(friend, 'the text', { id });
