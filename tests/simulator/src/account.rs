@@ -471,6 +471,11 @@ pub(crate) mod key {
     /// The TLS certificate and its key.
     pub(crate) const TLS: &str = "server/tls";
 
+    /// A stored medium, by the name in its address.
+    pub(crate) fn medium(name: &str) -> String {
+        format!("media/{name}")
+    }
+
     /// An account with its phone's lasting keys.
     pub(crate) fn account(number: &str) -> String {
         format!("account/{number}")

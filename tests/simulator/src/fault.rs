@@ -55,6 +55,9 @@ pub(crate) enum Kind {
     CorruptCiphertext,
     /// A message reaches a companion twice.
     Duplicate,
+    /// A medium is not found, or refused with another code.
+    #[serde(rename = "media-404")]
+    Media404,
 }
 
 impl Kind {
@@ -81,6 +84,7 @@ impl Kind {
         Self::SlowSocket,
         Self::CorruptCiphertext,
         Self::Duplicate,
+        Self::Media404,
     ];
 
     /// The name in the admin interface.

@@ -8,6 +8,7 @@
 //! server ─► tls, noise, wire     one port, plain and TLS: WebSocket, media and admin interface
 //!    │  └─► pairing, login       a socket's life before and after it is linked
 //!    ├────► admin                people and tests
+//!    ├────► media                sealed media, uploaded and downloaded
 //!    └────► world                all state behind one lock; a stanza is one transaction
 //!             ├─ routing, iq     what the server does with a stanza
 //!             ├─ phone           what the phones do with it
@@ -39,6 +40,7 @@ mod hexadecimal;
 mod iq;
 mod link_code;
 mod login;
+mod media;
 mod noise;
 mod pairing;
 mod phone;
@@ -130,6 +132,10 @@ impl Simulator {
             .await
             .with_context(|| format!("cannot listen on {}", options.listen))?;
         let addr = listener.local_addr()?;
+        hub.act(|world| {
+            world.media.host = addr.to_string();
+            Ok(())
+        })?;
         tracing::info!(%addr, tls_only = options.tls, "simulator listens");
         if let Some(folder) = &options.state {
             let file = folder.join(tls::CERTIFICATE_FILE);

@@ -25,6 +25,7 @@ use crate::admin::{self, Refusal};
 use crate::cert::Forged;
 use crate::ending::{Ending, hold};
 use crate::fault::{Kind, Stage, Whom};
+use crate::media::{self, Body};
 use crate::noise::{self, Pattern};
 use crate::tls;
 use crate::wire::{FrameSocket, Wire};
@@ -39,8 +40,6 @@ const WEBSOCKET_SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(20);
 /// HTTP request heads must arrive within this.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// The largest admin request.
-const BODY_LIMIT: usize = 256 * 1024;
 /// Sockets at once.
 const CONNECTIONS: usize = 4096;
 /// How long sockets may take to say goodbye.
@@ -154,12 +153,23 @@ where
     }
 }
 
-async fn respond(
-    hub: &Hub,
-    mut request: Request<Incoming>,
-    upgrade: &Upgrade,
-    speech: Speech,
-) -> Response<Full<Bytes>> {
+async fn respond(hub: &Hub, request: Request<Incoming>, upgrade: &Upgrade, speech: Speech) -> Response<Body> {
+    let path = request.uri().path();
+    if media::is_media(path) && speech != Speech::Refused && is_loopback_host(request.headers()) {
+        if speech == Speech::Tls {
+            return media::answer(hub, request).await;
+        }
+        return Refusal::new(
+            StatusCode::FORBIDDEN,
+            "media is spoken by https:// alone, as on the real servers",
+        )
+        .into_response()
+        .map(media::whole_body);
+    }
+    talk(hub, request, upgrade, speech).await.map(media::whole_body)
+}
+
+async fn talk(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade, speech: Speech) -> Response<Full<Bytes>> {
     if speech == Speech::Refused {
         return Refusal::new(
             StatusCode::BAD_REQUEST,
@@ -188,7 +198,7 @@ async fn respond(
         .into_response();
     }
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+    let body = match Limited::new(body, admin::largest_body(head.uri.path())).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
             tracing::debug!(%error, "admin request body refused");

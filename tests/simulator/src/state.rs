@@ -88,6 +88,11 @@ impl Journal {
         ))
     }
 
+    /// The state folder.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.disk.as_ref().map(|disk| disk.folder.as_path())
+    }
+
     /// Notes a record for the next batch.
     pub(crate) fn put(&mut self, key: String, value: Vec<u8>) {
         if self.disk.is_some() {

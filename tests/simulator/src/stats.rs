@@ -46,8 +46,22 @@ pub(crate) struct Stats {
     pub(crate) peer_requests: BTreeMap<String, u64>,
     /// What happened to app state, by kind.
     pub(crate) app_state: BTreeMap<String, u64>,
+    /// What the media servers did.
+    pub(crate) media: Media,
     /// Faults that happened, by kind.
     pub(crate) faults: BTreeMap<String, u64>,
+}
+
+/// What the media servers did.
+#[derive(Debug, Default, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Media {
+    /// Whole media taken in from clients.
+    pub(crate) uploads: u64,
+    /// Answers with bytes, ranges included.
+    pub(crate) downloads: u64,
+    /// Refusals by status.
+    pub(crate) refused: BTreeMap<String, u64>,
 }
 
 /// Handshake patterns.

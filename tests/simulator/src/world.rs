@@ -19,6 +19,8 @@ use crate::fault::{Faults, Kind};
 use crate::iq::encrypt::Bundle;
 use crate::link_code::Throttle;
 use crate::login::Link;
+use crate::media::Library;
+use crate::media::shelf::Shelf;
 use crate::pairing::Pairing;
 use crate::stanza::{SERVER, fresh_id};
 use crate::state::{Journal, Records};
@@ -74,6 +76,8 @@ pub(crate) struct World {
     pub(crate) keys: ServerKeys,
     /// The certificate of the port.
     pub(crate) tls: Identity,
+    /// What the media servers know.
+    pub(crate) media: Library,
     /// Numbers, phones and companions.
     pub(crate) accounts: Accounts,
     /// Open sockets of logged-in companions.
@@ -112,7 +116,12 @@ impl World {
             Some(record) => Identity::from_record(record)?,
             None => Identity::generate()?,
         };
+        let shelf = match journal.folder() {
+            Some(folder) => Shelf::in_folder(folder)?,
+            None => Shelf::in_memory(),
+        };
         let mut world = Self {
+            media: Library::restore(records, shelf, keys.noise_static().private_key.serialize())?,
             keys,
             tls,
             accounts: Accounts::restore(records)?,

@@ -38,7 +38,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// Known to the papers, not to this simulator yet.
-const NOT_YET: [&str; 2] = ["passkey", "media-404"];
+const NOT_YET: [&str; 1] = ["passkey"];
 /// No answer is delayed longer: clients show their own errors after this.
 const LONGEST_DELAY: u64 = 60_000;
 /// Codes as the real server has them.
@@ -188,7 +188,7 @@ fn check_values(kind: Kind, details: &Details) -> Result<(), Refusal> {
             ));
         }
         Kind::Failure => in_range("reason", details.reason)?,
-        Kind::StreamError | Kind::Nack => in_range("code", details.code)?,
+        Kind::StreamError | Kind::Nack | Kind::Media404 => in_range("code", details.code)?,
         _ => {}
     }
     if details.ms.is_some_and(|ms| ms > LONGEST_DELAY) {

@@ -28,7 +28,10 @@ pub(super) const ROUTES: &[Route] = &[
                      phone would not send], and the fields of the type: text (text), edit (message_id, text, [sealed]), \
                      revoke (message_id), reaction (message_id, emoji), poll (question, options, [selectable_count]), \
                      vote (message_id, options), location (latitude, longitude, [name], [address]), contact (contacts: \
-                     [{name, phones}]), raw (message: base64 of the protobuf)",
+                     [{name, phones}]), image ([base64], [mime_type], [caption]), video (base64, [mime_type], [caption], \
+                     [seconds], [width], [height]), audio ([base64], [mime_type], [voice], [seconds]), document \
+                     ([base64], [mime_type], [filename], [caption]), sticker ([base64], [mime_type]); without base64 \
+                     a small sample is sent; raw (message: base64 of the protobuf)",
         summary: "A phone sends a message; answers with its id. Field names are in snake_case, as in the gateway's API.",
         run: Run::Now(send),
     },

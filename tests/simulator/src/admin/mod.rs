@@ -8,12 +8,14 @@ use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::phone::attach::LARGEST_FILE;
 use crate::state::Unwritable;
 use crate::world::Hub;
 
 mod app_state;
 mod calls;
 mod faults;
+mod media;
 mod messages;
 mod parameters;
 mod phones;
@@ -21,6 +23,9 @@ mod presence;
 mod report;
 
 use parameters::Parameters;
+
+/// The largest request of the others.
+const BODY_LIMIT: usize = 256 * 1024;
 
 /// One call; each file of this room lists its own.
 pub(super) struct Route {
@@ -58,10 +63,19 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         app_state::ROUTES,
         presence::ROUTES,
         calls::ROUTES,
+        media::ROUTES,
         faults::ROUTES,
     ]
     .into_iter()
     .flatten()
+}
+
+/// The largest request that a path takes: a message may carry a file, in base64.
+pub(crate) fn largest_body(path: &str) -> usize {
+    match path {
+        "/admin/mock-phone/send" => LARGEST_FILE / 3 * 4 + BODY_LIMIT,
+        _ => BODY_LIMIT,
+    }
 }
 
 /// A call that was not carried out, and why.

@@ -78,6 +78,10 @@ fn stats(world: &World) -> Value {
         }
     }
     if let Value::Object(fields) = &mut report {
+        let (items, bytes) = world.media.size();
+        fields.insert("mediaHost".into(), json!(world.media.host));
+        fields["media"]["stored"] = json!(items);
+        fields["media"]["bytes"] = json!(bytes);
         fields.insert("loggedIn".into(), json!(logged_in));
         fields.insert("pairing".into(), json!(world.pairings.len()));
         fields.insert("waitingFaults".into(), json!(world.faults.waiting()));

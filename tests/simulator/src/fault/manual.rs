@@ -250,6 +250,17 @@ pub(crate) const fn manual(kind: Kind) -> Manual {
             effect: "the same stanza is delivered twice, as after a lost acknowledgement",
             ..PLAIN
         },
+        Kind::Media404 => Manual {
+            strikes: "when a client downloads a medium that is there",
+            phone: Some(
+                "the account that downloads, where the address carries its media auth (whatsapp-rust's does, \
+                         those of Baileys and zapo-js do not); without it only faults for everybody strike",
+            ),
+            fields: &[("code", "the HTTP status, 400 to 599, default 404")],
+            effect: "the download is refused; the medium stays where it is. For one that is really gone use \
+                     POST /admin/mock-phone/expire-media",
+            ..PLAIN
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::world::World;
 mod app_state;
 mod devices;
 pub(crate) mod encrypt;
+mod media;
 mod privacy;
 mod session;
 mod settings;
@@ -39,10 +40,14 @@ impl World {
             "passive" => self.passive_iq(from, node),
             "md" => self.devices_iq(from, node)?,
             "w:sync:app:state" => self.app_state_iq(from, node)?,
+            "w:m" => match self.media_iq(from, node) {
+                Some(answer) => answer,
+                None => self.unknown(&namespace, node),
+            },
             "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
             "privacy" => self.privacy_iq(from, node)?,
             "blocklist" => self.blocklist_iq(from, node)?,
-            "abt" | "w" | "w:m" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
+            "abt" | "w" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
                 Some(answer) => answer,
                 None => self.unknown(&namespace, node),
             },

@@ -1,4 +1,4 @@
-//! Small questions with fixed answers: properties, media servers, dirty bits.
+//! Small questions with fixed answers: properties, dirty bits.
 
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
@@ -17,19 +17,6 @@ pub(super) fn answer(namespace: &str, node: &Node) -> Option<Answer> {
             .attr("refresh_id", "1")
             .build(),
         "urn:xmpp:whatsapp:dirty" => return Some(Answer::Result(Vec::new())),
-        "w:m" if node.child("media_conn").is_some() => {
-            let host = NodeBuilder::new("host")
-                .attr("hostname", "media.invalid")
-                .attr("type", "primary")
-                .build();
-            NodeBuilder::new("media_conn")
-                .attr("auth", "sim")
-                .attr("ttl", "300")
-                .attr("auth_ttl", "300")
-                .attr("max_buckets", "12")
-                .children([host])
-                .build()
-        }
         _ => return None,
     };
     Some(Answer::Result(vec![child]))

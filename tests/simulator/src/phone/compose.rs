@@ -71,7 +71,13 @@ impl World {
 
     /// The message a draft describes, ready to be encrypted.
     fn phone_composes(&mut self, draft: &Draft) -> Result<wa::Message> {
-        let mut message = self.content(draft)?;
+        let mut message = match &draft.attachment {
+            Some(attachment) => {
+                let stored = self.phone_uploads(&draft.from, attachment.sealed())?;
+                attachment.message(&draft.content, stored)
+            }
+            None => self.content(draft)?,
+        };
         if draft.content.is_addition() {
             return Ok(message);
         }
@@ -132,6 +138,11 @@ impl World {
                 ..Default::default()
             },
             Content::Contact { contacts } => contact_message(contacts),
+            Content::Image { .. }
+            | Content::Video { .. }
+            | Content::Audio { .. }
+            | Content::Document { .. }
+            | Content::Sticker { .. } => bail!("the file is missing"),
             Content::Raw { message } => {
                 let bytes = BASE64_STANDARD.decode(message).context("`message` is not base64")?;
                 wa::Message::decode_from_slice(&bytes).context("`message` is not the protobuf of a message")?

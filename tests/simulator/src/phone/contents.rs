@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::phone::draft::Contact;
+use crate::phone::media::ShownMedium;
 use crate::phone::unwrap::{context, core, poll, view_once};
 
 /// The readable side of a message; only what its kind has is set.
@@ -43,6 +44,9 @@ pub(crate) struct Contents {
     /// A place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) location: Option<Location>,
+    /// A picture, sound or file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) media: Option<ShownMedium>,
     /// Contacts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) contacts: Vec<Contact>,

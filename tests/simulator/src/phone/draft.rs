@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::account::Form;
+use crate::phone::attach::Attachment;
 use crate::phone::chat::Chat;
 
 /// The longest text, as on the real network.
@@ -46,6 +47,8 @@ pub(crate) struct Draft {
     pub(crate) forged: bool,
     /// What it says.
     pub(crate) content: Content,
+    /// The file that the content names, sealed.
+    pub(crate) attachment: Option<Attachment>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +130,60 @@ pub(crate) enum Content {
         /// The contacts.
         contacts: Vec<Contact>,
     },
+    /// A picture.
+    Image {
+        /// The file; a sample if left out.
+        base64: Option<String>,
+        /// Its type.
+        mime_type: Option<String>,
+        /// Words below it.
+        caption: Option<String>,
+    },
+    /// A film.
+    Video {
+        /// The file.
+        base64: Option<String>,
+        /// Its type.
+        mime_type: Option<String>,
+        /// Words below it.
+        caption: Option<String>,
+        /// How long it is.
+        seconds: Option<u32>,
+        /// How wide it is.
+        width: Option<u32>,
+        /// How high it is.
+        height: Option<u32>,
+    },
+    /// Sound.
+    Audio {
+        /// The file; silence if left out.
+        base64: Option<String>,
+        /// Its type.
+        mime_type: Option<String>,
+        /// Spoken into the phone, rather than a file.
+        #[serde(default)]
+        voice: bool,
+        /// How long it is.
+        seconds: Option<u32>,
+    },
+    /// A file.
+    Document {
+        /// The file; an empty page if left out.
+        base64: Option<String>,
+        /// Its type.
+        mime_type: Option<String>,
+        /// What it is called.
+        filename: Option<String>,
+        /// Words below it.
+        caption: Option<String>,
+    },
+    /// A sticker.
+    Sticker {
+        /// The file; one transparent pixel if left out.
+        base64: Option<String>,
+        /// Its type.
+        mime_type: Option<String>,
+    },
     /// Any other message, as the bytes of its protobuf.
     Raw {
         /// `Message`, in base64.
@@ -164,7 +221,7 @@ impl Draft {
                 "`{name}` must be a phone number of 5 to 15 digits, without + or spaces"
             )),
         };
-        let draft = Self {
+        let mut draft = Self {
             from: number("from", &head.from)?,
             to: Chat::parse(&head.to)
                 .ok_or("`to` must be a phone number in digits, a group's JID or status@broadcast")?,
@@ -177,6 +234,7 @@ impl Draft {
                 .collect::<Result<_, _>>()?,
             ephemeral_seconds: head.ephemeral_seconds,
             forged: head.forged,
+            attachment: None,
             content,
         };
         draft.content.check()?;
@@ -185,6 +243,7 @@ impl Draft {
                 "this kind can neither answer a message (`reply_to`) nor mention anybody (`mentions`)".to_owned(),
             );
         }
+        draft.attachment = Attachment::of(&draft.content)?;
         Ok(draft)
     }
 
@@ -199,6 +258,7 @@ impl Draft {
             ephemeral_seconds: None,
             forged: false,
             content: Content::Text { text: text.to_owned() },
+            attachment: None,
         }
     }
 }
@@ -246,9 +306,21 @@ impl Content {
                 }
                 Ok(())
             }
+            Self::Image { caption, .. } | Self::Video { caption, .. } => check_caption(caption.as_deref()),
+            Self::Document { caption, filename, .. } => {
+                line("filename", filename.as_deref().unwrap_or("-"))?;
+                check_caption(caption.as_deref())
+            }
             _ => Ok(()),
         }
     }
+}
+
+fn check_caption(caption: Option<&str>) -> Result<(), String> {
+    if caption.is_some_and(|caption| caption.len() > TEXT_LIMIT) {
+        return Err(format!("`caption` has at most {TEXT_LIMIT} bytes"));
+    }
+    Ok(())
 }
 
 fn check_poll(question: &str, options: &[String], selectable: u32) -> Result<(), String> {

@@ -22,6 +22,19 @@ pub(crate) struct Known {
 }
 
 impl Phone {
+    /// A message by its id alone, received or sent.
+    pub(crate) fn message(&self, id: &str) -> Option<wa::Message> {
+        let shown = self
+            .inbox
+            .iter()
+            .rev()
+            .find(|shown| shown.entry.id == id && shown.entry.error.is_none());
+        match shown {
+            Some(shown) => wa::Message::decode_from_slice(&shown.message).ok(),
+            None => self.recall_sent(id),
+        }
+    }
+
     /// A message of a chat, sent or received; `own` is the phone's number.
     pub(crate) fn known(&self, own: &str, chat: &Chat, id: &str) -> Option<Known> {
         let shown = self

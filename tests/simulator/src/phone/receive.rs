@@ -196,6 +196,7 @@ impl World {
             at: letter.at,
         };
         (entry.contents, entry.error) = self.phone_understands(&adder, message);
+        entry.contents.media = self.phone_fetches(message);
         if entry.error.is_none() {
             self.phone_applies(&adder, &entry.contents)?;
         }
@@ -341,10 +342,10 @@ impl World {
                 kind.as_deref().unwrap_or("delivered"),
             );
         }
-        if kind.as_deref() == Some("retry") {
-            self.phone_repeats(number, node)
-        } else {
-            Ok(())
+        match kind.as_deref() {
+            Some("retry") => self.phone_repeats(number, node),
+            Some("server-error") => self.phone_uploads_again(number, node),
+            _ => Ok(()),
         }
     }
 

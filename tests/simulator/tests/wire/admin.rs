@@ -236,11 +236,11 @@ const BAD_CALLS: &[BadCall] = &[
         "not available yet",
     ),
     (
-        501,
+        400,
         "POST",
         "/admin/fault",
-        r#"{"kind":"media-404"}"#,
-        "not available yet",
+        r#"{"kind":"media-404","code":200}"#,
+        "between 400 and 599",
     ),
 ];
 
