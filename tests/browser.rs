@@ -278,6 +278,13 @@ async fn the_page_links_a_phone_sends_and_shows_what_happens() {
         })
         .await;
         browser.pictures("qr").await;
+        // Whoever cannot scan gets a code to type; the picture stays.
+        browser.see("[data-testid=pair-open]").await.click().await.unwrap();
+        let number = browser.see("[data-testid=pair-number]").await;
+        number.send_keys("5511999990001").await.unwrap();
+        browser.see("[data-testid=pair-get]").await.click().await.unwrap();
+        browser.reads("[data-testid=pair-code]", "-").await;
+        browser.pictures("pair-code").await;
         browser.see("[data-testid=scan-button]").await.click().await.unwrap();
     }
     // The conversation opens when the page knows that the instance is connected.

@@ -6,3 +6,4 @@ mod endings;
 mod faults;
 mod linking;
 mod messages;
+mod pair_code;

@@ -1,6 +1,6 @@
 // The page: takes the key, builds the frame, shows the view the address names.
 import { api } from './api.js';
-import { h, setText } from './dom.js';
+import { h, icon, setText } from './dom.js';
 import './elements/chat-check.js';
 import './elements/connection.js';
 import './elements/event-list.js';
@@ -8,7 +8,6 @@ import './elements/qr-panel.js';
 import './elements/sandbox-phone.js';
 import { say } from './elements/notices.js';
 import { choose, language, languages, preferred, t, use } from './i18n/index.js';
-import { icon } from './icons.js';
 import { store } from './store.js';
 import './views/events.js';
 import './views/instance.js';

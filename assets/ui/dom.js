@@ -1,4 +1,4 @@
-// Building and living in the page without a framework: one element maker, one base for custom elements.
+// Building and living in the page without a framework: one element maker, one base for custom elements, the icons.
 
 /** Makes an element. Functions under `on…` are listeners, `null`/`false` leaves an attribute out. Strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
@@ -93,4 +93,21 @@ export function copier(label, copied, text, className = 'btn ghost small') {
     timer = setTimeout(() => { word.textContent = label; }, 2000);
   });
   return { button, word };
+}
+
+// Icons live in one drawing, /icons.svg; each use clones its shapes, so that page styles reach inside.
+const sheet = await fetch('/icons.svg')
+  .then((answer) => answer.text())
+  .then((text) => new DOMParser().parseFromString(text, 'image/svg+xml'))
+  .catch(() => new DOMParser().parseFromString('<svg xmlns="http://www.w3.org/2000/svg"/>', 'image/svg+xml'));
+
+/** A decorative icon: its meaning is always written beside it or in the label of its control. */
+export function icon(name, className = 'i') {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  const symbol = sheet.getElementById(name);
+  svg.setAttribute('class', className);
+  svg.setAttribute('viewBox', symbol?.getAttribute('viewBox') ?? '0 0 16 16');
+  svg.setAttribute('aria-hidden', 'true');
+  for (const shape of symbol?.children ?? []) svg.append(document.importNode(shape, true));
+  return svg;
 }

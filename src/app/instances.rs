@@ -13,13 +13,13 @@ use crate::domain::access::{Caller, Scope};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId};
 use crate::domain::instance::{Instance, Status, StatusReason};
-use crate::engine::Qr;
+use crate::engine::{PairCode, Qr};
 use crate::sys::clock;
 
 /// The most that an instance's metadata may take, as JSON.
 pub const METADATA_BYTES: usize = 16 << 10;
 
-/// How long asking for a QR may take.
+/// How long WhatsApp may take to offer a code.
 pub const QR_WAIT: Duration = Duration::from_secs(10);
 
 /// An instance as callers see it.
@@ -261,6 +261,13 @@ pub async fn qr(app: &App, caller: &Caller, id: InstanceId) -> Result<Qr, Error>
     caller.require(Scope::InstancesWrite)?;
     visible(app, caller, id)?;
     app.engine.qr(id, QR_WAIT).await
+}
+
+/// The code to type on the phone of a number; starts the session if none runs.
+pub async fn pair_code(app: &App, caller: &Caller, id: InstanceId, number: &str) -> Result<PairCode, Error> {
+    caller.require(Scope::InstancesWrite)?;
+    visible(app, caller, id)?;
+    app.engine.pair_code(id, number, QR_WAIT).await
 }
 
 /// Starts the session if none runs.

@@ -229,6 +229,13 @@ pub enum Instances {
         #[arg(long)]
         once: bool,
     },
+    /// Print a code to type on the phone instead of scanning: Linked devices, Link with phone number instead
+    PairCode {
+        /// Id or name
+        instance: String,
+        /// The phone's number with country code
+        number: String,
+    },
     /// Connect a linked instance
     Connect {
         /// Id or name

@@ -32,6 +32,7 @@ pub(super) async fn run(context: &Context, command: Instances) -> Result<(), Fai
             output.value(&shown, lines)
         }
         Instances::Qr { instance, once } => qr(&client, output, &instance, once).await,
+        Instances::PairCode { instance, number } => pair_code(&client, output, &instance, &number).await,
         Instances::Connect { instance } => act(&client, output, &instance, "connect").await,
         Instances::Disconnect { instance } => act(&client, output, &instance, "disconnect").await,
         Instances::Restart { instance } => act(&client, output, &instance, "restart").await,
@@ -133,6 +134,18 @@ async fn qr(client: &Client, output: Output, instance: &str, once: bool) -> Resu
             _ => {}
         }
     }
+}
+
+/// Prints the code alone on standard output; what to do with it is a note.
+async fn pair_code(client: &Client, output: Output, instance: &str, number: &str) -> Result<(), Failure> {
+    let path = path_of(client, instance).await?;
+    let body = json!({ "phone_number": number });
+    let made = client.post(&format!("{path}/pair-code"), Some(&body)).await?;
+    output.note(&format!(
+        "On the phone: WhatsApp, Linked devices, Link a device, Link with phone number instead. Valid until {}.",
+        printable(made["expires_at"].as_str().unwrap_or_default())
+    ));
+    output.value(&made, |made| printable(made["code"].as_str().unwrap_or_default()))
 }
 
 fn watching(id: &str) -> String {

@@ -64,6 +64,8 @@ codes! {
     InstanceUnavailable = "instance_unavailable",
     /// There is no QR to show, because the instance is linked.
     NoQr = "no_qr",
+    /// There is no code to type, because the instance is linked or WhatsApp offers none for this number.
+    PairCodeUnavailable = "pair_code_unavailable",
     /// The same idempotency key was used with another body.
     IdempotencyConflict = "idempotency_conflict",
     /// The body is larger than allowed.
@@ -78,6 +80,8 @@ codes! {
     TooManyStreams = "too_many_streams",
     /// WhatsApp refused, with its code in the details.
     WhatsappRefused = "whatsapp_refused",
+    /// WhatsApp refused a pairing code, with its code in the details.
+    PairCodeFailed = "pair_code_failed",
     /// A configured limit of the process is reached.
     AtCapacity = "at_capacity",
     /// The process is stopping.

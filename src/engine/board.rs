@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::LinkHealth;
+use super::code::Desk;
 use super::dialer::Attempt;
 use super::pairing::Pairing;
 use crate::domain::Timestamp;
@@ -29,6 +30,7 @@ pub(super) struct Board {
     /// Rung when the outbox has something new.
     pub wake: Notify,
     attempt: Mutex<Option<Arc<Attempt>>>,
+    desk: Mutex<Option<Arc<Desk>>>,
 }
 
 impl Default for Board {
@@ -43,6 +45,7 @@ impl Default for Board {
             pairing: watch::Sender::new(Pairing::Waiting),
             wake: Notify::new(),
             attempt: Mutex::new(None),
+            desk: Mutex::new(None),
         }
     }
 }
@@ -51,6 +54,16 @@ impl Board {
     /// Notes which socket to look at.
     pub fn watch_attempt(&self, attempt: Arc<Attempt>) {
         *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
+    }
+
+    /// Notes where pairing codes are asked for, while a session runs.
+    pub fn set_desk(&self, desk: Option<Arc<Desk>>) {
+        *self.desk.lock().unwrap_or_else(PoisonError::into_inner) = desk;
+    }
+
+    /// Where pairing codes are asked for.
+    pub fn desk(&self) -> Option<Arc<Desk>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes since when the session is usable.

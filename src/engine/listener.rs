@@ -36,6 +36,8 @@ pub(super) enum Life {
     },
     /// The codes ran out.
     QrExhausted,
+    /// A pairing code can no longer link: it was mistyped, or WhatsApp wants a new one.
+    CodeRetired,
     /// A phone linked this device.
     Paired {
         /// Under this number.
@@ -127,6 +129,8 @@ impl EventHandler for Listener {
             EventKind::PairError,
             EventKind::PairingQrCode,
             EventKind::PairingQrCodesExhausted,
+            EventKind::PairingCodeRefresh,
+            EventKind::PairingCodeError,
             EventKind::PairPasskeyRequest,
             EventKind::LoggedOut,
             EventKind::StreamReplaced,
@@ -156,6 +160,8 @@ fn life(event: &Event) -> Option<Life> {
             valid: qr.timeout,
         },
         Event::PairingQrCodesExhausted(_) => Life::QrExhausted,
+        // An error that a caller has met is told once more here; then no code is out, and nothing comes of it.
+        Event::PairingCodeRefresh(_) | Event::PairingCodeError(_) => Life::CodeRetired,
         Event::PairSuccess(pair) => Life::Paired {
             jid: pair.id.clone(),
             lid: pair.lid.clone(),

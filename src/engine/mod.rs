@@ -13,6 +13,7 @@
 //! `store/session` alone; `translate` is the border.
 
 mod board;
+mod code;
 mod delivery;
 mod dialer;
 mod fetch;
@@ -41,6 +42,7 @@ use whatsapp_rust::wacore::store::traits::Backend;
 
 use self::board::Board;
 use self::dialer::Target;
+use self::pairing::Sought;
 use self::record::{Note, record};
 use self::supervisor::{Command, Order};
 use self::trouble::Trouble;
@@ -88,6 +90,15 @@ pub struct Options {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Qr {
     /// What the picture says.
+    pub code: String,
+    /// When WhatsApp stops accepting it.
+    pub expires_at: Timestamp,
+}
+
+/// A pairing code that can be typed now.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairCode {
+    /// As a person types it, `ABCD-1234`.
     pub code: String,
     /// When WhatsApp stops accepting it.
     pub expires_at: Timestamp,
@@ -215,6 +226,34 @@ impl Engine {
     /// The code to scan: starts the session if none runs and waits at most `wait` for a code. Errors: `no_qr` when
     /// linked, `whatsapp_timeout` saying why (DNS, refused, TLS, certificate…) when none comes.
     pub async fn qr(&self, instance: InstanceId, wait: Duration) -> Result<Qr, Error> {
+        let handle = self.unlinked(instance, Sought::Qr)?;
+        let mut qr = self.offered(instance, &handle, Sought::Qr, wait).await?;
+        if let Some(code) = handle.board.desk().and_then(|desk| desk.redrawn(&qr.code)) {
+            qr.code = code;
+        }
+        Ok(qr)
+    }
+
+    /// The code to type on the phone of a number: the same again while it lives, a new one for another number. Starts
+    /// the session if none runs. Errors: `pair_code_unavailable` when linked, `whatsapp_timeout` as for a QR,
+    /// `pair_code_failed` when WhatsApp refuses.
+    pub async fn pair_code(&self, instance: InstanceId, number: &str, wait: Duration) -> Result<PairCode, Error> {
+        let handle = self.unlinked(instance, Sought::PairCode)?;
+        if let Some(desk) = handle.board.desk()
+            && desk.is_open()
+        {
+            return desk.ask(number).await;
+        }
+        // The offer of a QR code is the sign that WhatsApp listens to a device that wants to be linked.
+        self.offered(instance, &handle, Sought::PairCode, wait).await?;
+        match handle.board.desk() {
+            Some(desk) => desk.ask(number).await,
+            None => Err(unavailable("The session ended meanwhile. Ask again.")),
+        }
+    }
+
+    /// The task of an instance that can be linked.
+    fn unlinked(&self, instance: InstanceId, sought: Sought) -> Result<Handle, Error> {
         let row = self
             .inner
             .shared
@@ -224,14 +263,24 @@ impl Engine {
             .filter(|row| row.deleted_at.is_none())
             .ok_or_else(|| Error::new(Code::InstanceNotFound, "There is no such instance, or it was deleted."))?;
         if row.is_linked() {
-            return Err(pairing::no_qr());
+            return Err(sought.linked());
         }
-        let handle = self.handle(instance)?;
+        self.handle(instance)
+    }
+
+    /// Waits for a QR code; starts the session if none runs.
+    async fn offered(
+        &self,
+        instance: InstanceId,
+        handle: &Handle,
+        sought: Sought,
+        wait: Duration,
+    ) -> Result<Qr, Error> {
         // A session that waits for its next attempt keeps its timer: the caller is told when that is.
         if !handle.board.health().running {
             self.order(instance, Order::Connect).await?;
         }
-        pairing::wait_for_code(handle.board.pairing.subscribe(), wait).await
+        pairing::wait_for_code(handle.board.pairing.subscribe(), sought, wait).await
     }
 
     /// Tells the instance's task that its outbox has something new; never waits.

@@ -30,24 +30,49 @@ pub(super) enum Pairing {
     Ended(Trouble),
 }
 
-/// The error for a caller who asks for a code of a linked instance.
-pub(super) fn no_qr() -> Error {
-    Error::new(
-        Code::NoQr,
-        "The instance is linked, there is nothing to scan. Log it out first to link another phone.",
-    )
+/// What a caller wants who waits for a device to be offered for linking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sought {
+    /// Something to scan.
+    Qr,
+    /// Something to type.
+    PairCode,
 }
 
-fn timed_out(trouble: Option<&Trouble>) -> Error {
+impl Sought {
+    /// The error for a caller who asks for a code of a linked instance.
+    pub fn linked(self) -> Error {
+        match self {
+            Sought::Qr => Error::new(
+                Code::NoQr,
+                "The instance is linked, there is nothing to scan. Log it out first to link another phone.",
+            ),
+            Sought::PairCode => Error::new(
+                Code::PairCodeUnavailable,
+                "The instance is linked, there is no code to type. Log it out first to link another phone.",
+            ),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Sought::Qr => "QR code",
+            Sought::PairCode => "pairing code",
+        }
+    }
+}
+
+fn timed_out(sought: Sought, trouble: Option<&Trouble>) -> Error {
+    let name = sought.name();
     match trouble {
         Some(trouble) => Error::new(
             Code::WhatsappTimeout,
-            format!("There is no QR code. {}", trouble.message),
+            format!("There is no {name}. {}", trouble.message),
         )
         .with_details(serde_json::json!({ "reason": trouble.code })),
         None => Error::new(
             Code::WhatsappTimeout,
-            "WhatsApp sent no QR code in time. Ask again in a moment.",
+            format!("WhatsApp sent no {name} in time. Ask again in a moment."),
         )
         .with_details(serde_json::json!({ "reason": "timeout" })),
     }
@@ -55,7 +80,11 @@ fn timed_out(trouble: Option<&Trouble>) -> Error {
 }
 
 /// Waits for a code, at most `wait`; gives up early when the next attempt lies beyond that.
-pub(super) async fn wait_for_code(mut pairing: watch::Receiver<Pairing>, wait: Duration) -> Result<Qr, Error> {
+pub(super) async fn wait_for_code(
+    mut pairing: watch::Receiver<Pairing>,
+    sought: Sought,
+    wait: Duration,
+) -> Result<Qr, Error> {
     let deadline = clock::now().plus(wait);
     let mut last = None;
     let found = clock::timeout(wait, async {
@@ -64,7 +93,7 @@ pub(super) async fn wait_for_code(mut pairing: watch::Receiver<Pairing>, wait: D
             let now = pairing.borrow_and_update().clone();
             match now {
                 Pairing::Code(qr) if qr.expires_at > clock::now() => return Some(Ok(qr)),
-                Pairing::Linked => return Some(Err(no_qr())),
+                Pairing::Linked => return Some(Err(sought.linked())),
                 Pairing::Ended(trouble) => {
                     last = Some(trouble);
                     return None;
@@ -88,7 +117,7 @@ pub(super) async fn wait_for_code(mut pairing: watch::Receiver<Pairing>, wait: D
     .await;
     match found {
         Ok(Some(answer)) => answer,
-        Ok(None) | Err(_) => Err(timed_out(last.as_ref())),
+        Ok(None) | Err(_) => Err(timed_out(sought, last.as_ref())),
     }
 }
 
@@ -106,7 +135,9 @@ mod tests {
     #[tokio::test]
     async fn a_code_that_is_still_valid_is_handed_out_at_once() {
         let (_sender, receiver) = watch::channel(code(clock::now().plus(Duration::from_mins(1))));
-        let qr = wait_for_code(receiver, Duration::from_secs(10)).await.unwrap();
+        let qr = wait_for_code(receiver, Sought::Qr, Duration::from_secs(10))
+            .await
+            .unwrap();
         assert_eq!(qr.code, "code");
     }
 
@@ -114,7 +145,9 @@ mod tests {
     async fn an_expired_code_is_not_handed_out() {
         let (sender, receiver) = watch::channel(code(Timestamp::EPOCH));
         drop(sender);
-        let error = wait_for_code(receiver, Duration::from_secs(10)).await.unwrap_err();
+        let error = wait_for_code(receiver, Sought::Qr, Duration::from_secs(10))
+            .await
+            .unwrap_err();
         assert_eq!(error.code, Code::WhatsappTimeout);
     }
 
@@ -125,7 +158,9 @@ mod tests {
             next_attempt_at: clock::now().plus(Duration::from_hours(1)),
         };
         let (_sender, receiver) = watch::channel(state);
-        let error = wait_for_code(receiver, Duration::from_secs(10)).await.unwrap_err();
+        let error = wait_for_code(receiver, Sought::Qr, Duration::from_secs(10))
+            .await
+            .unwrap_err();
         assert_eq!(error.code, Code::WhatsappTimeout);
         assert_eq!(error.details.unwrap()["reason"], "refused");
     }
@@ -133,7 +168,10 @@ mod tests {
     #[tokio::test]
     async fn a_linked_instance_has_no_code() {
         let (_sender, receiver) = watch::channel(Pairing::Linked);
-        let error = wait_for_code(receiver, Duration::from_secs(10)).await.unwrap_err();
+        let error = wait_for_code(receiver, Sought::Qr, Duration::from_secs(10))
+            .await
+            .unwrap_err();
         assert_eq!(error.code, Code::NoQr);
+        assert_eq!(Sought::PairCode.linked().code, Code::PairCodeUnavailable);
     }
 }

@@ -18,6 +18,7 @@ use whatsapp_rust::{CacheConfig, TokioRuntime};
 
 use super::Shared;
 use super::board::Board;
+use super::code::Desk;
 use super::delivery::{self, Known, Tick};
 use super::dialer::{Attempt, Dialer};
 use super::fetch::Fetch;
@@ -59,6 +60,8 @@ pub(super) struct Session {
     lives: mpsc::Receiver<Life>,
     /// What the dialer saw.
     pub attempt: Arc<Attempt>,
+    /// Where pairing codes are asked for.
+    pub desk: Arc<Desk>,
     grip: Grip,
 }
 
@@ -183,6 +186,7 @@ impl Session {
         all.push(run.abort_handle());
         grip.hold(&client, &all);
         Ok(Session {
+            desk: Arc::new(Desk::new(client.clone())),
             client,
             run: Some(run),
             tasks,

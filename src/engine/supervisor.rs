@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::board::Board;
+use super::code;
 use super::listener::Life;
 use super::pairing::Pairing;
 use super::record::{self, Link, Note, record};
@@ -71,6 +72,9 @@ const ROUND: Duration = Duration::from_secs(30);
 /// How often "last seen" is written, in rounds.
 const SEEN_EVERY: u32 = 10;
 
+/// How often the picture is held against the secret of the link while a code is out, see [`code::Desk::redrawn`].
+const CODE_ROUND: Duration = Duration::from_secs(1);
+
 /// Runs an instance's task and starts it again when it panics.
 pub(super) async fn watch_over(
     shared: Shared,
@@ -96,6 +100,7 @@ pub(super) async fn watch_over(
             verdict: None,
             paired: false,
             slow_downs: 0,
+            code_ends: None,
             unrecorded: false,
             rounds: 0,
         };
@@ -107,6 +112,7 @@ pub(super) async fn watch_over(
         grip.end().await;
         board.running.store(false, Ordering::Relaxed);
         board.set_connected(None);
+        board.set_desk(None);
         if error.is_cancelled() {
             return;
         }
@@ -159,6 +165,8 @@ struct Supervisor {
     /// A phone linked on this connection: the server closes it, and the next one logs in.
     paired: bool,
     slow_downs: u32,
+    /// No QR code is left and the session waits for a pairing code to be typed: until then.
+    code_ends: Option<Moment>,
     /// The session is usable, but that could not be stored yet (a full disk, say).
     unrecorded: bool,
     rounds: u32,
@@ -170,6 +178,8 @@ enum Next {
     Session(Step),
     Retry,
     Round,
+    CodeOver,
+    CodeRound,
 }
 
 impl Supervisor {
@@ -193,6 +203,8 @@ impl Supervisor {
                 Next::Session(Step::Life(life)) => self.live(life).await,
                 Next::Session(Step::Closed(ended)) => self.closed(ended).await,
                 Next::Retry => self.retry().await,
+                Next::CodeOver => self.code_over(Trouble::pair_code_expired()).await,
+                Next::CodeRound => self.redraw().await,
                 Next::Round => {
                     round = clock::moment().plus(ROUND);
                     self.look_round().await;
@@ -204,8 +216,16 @@ impl Supervisor {
     async fn next(&mut self, commands: &mut mpsc::Receiver<Command>, round: Moment) -> Next {
         let retry_at = self.retry_at;
         let has_session = self.session.is_some();
+        let code_is_out = self.session.as_ref().is_some_and(|session| session.desk.is_open());
         let retry = async {
             match retry_at {
+                Some(at) => clock::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let code_ends = self.code_ends;
+        let code_over = async {
+            match code_ends {
                 Some(at) => clock::sleep_until(at).await,
                 None => std::future::pending().await,
             }
@@ -221,7 +241,9 @@ impl Supervisor {
             command = commands.recv() => Next::Command(command),
             step = session => Next::Session(step),
             () = retry => Next::Retry,
+            () = code_over => Next::CodeOver,
             () = clock::sleep_until(round), if has_session => Next::Round,
+            () = clock::sleep(CODE_ROUND), if code_is_out => Next::CodeRound,
         }
     }
 
@@ -347,6 +369,7 @@ impl Supervisor {
         };
         match Session::build(parts).await {
             Ok(session) => {
+                self.board.set_desk(Some(session.desk.clone()));
                 self.session = Some(session);
                 self.board.running.store(true, Ordering::Relaxed);
                 self.slow_downs = 0;
@@ -373,15 +396,21 @@ impl Supervisor {
     async fn live(&mut self, life: Life) {
         match life {
             Life::QrOffered { code, valid } => self.offer(code, valid).await,
-            Life::QrExhausted => {
-                self.end_session().await;
-                self.show_end(Trouble::qr_expired());
-                self.note(Note::new(Change::QrExhausted).because(Trouble::qr_expired()))
-                    .await;
+            Life::QrExhausted => self.code_over(Trouble::qr_expired()).await,
+            Life::CodeRetired => {
+                let retired = self.session.as_ref().is_some_and(|session| session.desk.retire());
+                if self.code_ends.is_some() {
+                    self.code_over(Trouble::pair_code_failed()).await;
+                } else if retired {
+                    // The QR codes go on; the reason stands until the next of them.
+                    self.note(Note::new(Change::QrOffered).because(Trouble::pair_code_failed()))
+                        .await;
+                }
             }
             Life::Paired { jid, lid } => {
                 self.paired = true;
                 self.verdict = None;
+                self.forget_code();
                 self.board.show(Pairing::Linked);
                 let Some(jid) = from_jid(&jid) else {
                     tracing::error!(instance.id = %self.id, "a phone linked under an address that is no phone number");
@@ -409,6 +438,26 @@ impl Supervisor {
         }
     }
 
+    /// The QR codes are used up, or the pairing code is: the session ends unless the other can still link it.
+    async fn code_over(&mut self, trouble: Trouble) {
+        let typed_until = self.session.as_ref().and_then(|session| session.desk.outstanding());
+        if let Some(until) = typed_until {
+            self.code_ends = Some(clock::moment().plus(until.since(clock::now()) + code::LINK_PATIENCE));
+            self.show_end(Trouble::pair_code_waiting());
+            return;
+        }
+        self.end_session().await;
+        self.show_end(trouble.clone());
+        self.note(Note::new(Change::QrExhausted).because(trouble)).await;
+    }
+
+    fn forget_code(&mut self) {
+        self.code_ends = None;
+        if let Some(session) = &self.session {
+            session.desk.retire();
+        }
+    }
+
     /// WhatsApp offers a code.
     async fn offer(&mut self, code: String, valid: Duration) {
         let expires_at = clock::now().plus(valid);
@@ -426,6 +475,17 @@ impl Supervisor {
         });
         if self.note(note).await {
             self.board.show(Pairing::Code(Qr { code, expires_at }));
+        }
+    }
+
+    /// Draws the picture anew if the link's secret has changed under it.
+    async fn redraw(&mut self) {
+        let Some(session) = &self.session else { return };
+        let shown = self.board.pairing.borrow().clone();
+        if let Pairing::Code(qr) = shown
+            && let Some(code) = session.desk.redrawn(&qr.code)
+        {
+            self.offer(code, qr.expires_at.since(clock::now())).await;
         }
     }
 
@@ -485,7 +545,7 @@ impl Supervisor {
         let lasted = self.opened_at.take().map(|at| clock::moment().since(at));
         // While a phone links, the server may close the socket before the library has finished saying so: what looks
         // like a loss is the middle of a success.
-        let scanning = matches!(*self.board.pairing.borrow(), Pairing::Code(_));
+        let scanning = self.code_ends.is_some() || matches!(*self.board.pairing.borrow(), Pairing::Code(_));
         if ended.is_ok()
             && scanning
             && !self.paired
@@ -496,6 +556,8 @@ impl Supervisor {
             // No connection is held here, so this cannot come back to this place.
             Box::pin(self.live(life)).await;
         }
+        // WhatsApp forgets a code with the socket on which it was asked for.
+        self.forget_code();
         let verdict = self.verdict.take();
         let paired = std::mem::take(&mut self.paired);
         let Some(session) = &mut self.session else {
@@ -595,6 +657,8 @@ impl Supervisor {
     }
 
     async fn end_session(&mut self) {
+        self.board.set_desk(None);
+        self.code_ends = None;
         if let Some(session) = self.session.take() {
             session.end().await;
         }

@@ -135,6 +135,30 @@ impl Trouble {
         Self::new("qr_expired", "Nobody scanned the QR code in time. Ask for a new one.")
     }
 
+    /// A code was typed in vain.
+    pub const fn pair_code_failed() -> Self {
+        Self::new(
+            "pair_code_failed",
+            "The pairing code can no longer be used: it was mistyped on the phone, or WhatsApp wants a new one. Ask for a new code.",
+        )
+    }
+
+    /// Nobody typed the code, and there is no other.
+    pub const fn pair_code_expired() -> Self {
+        Self::new(
+            "pair_code_expired",
+            "Nobody typed the pairing code in time. Ask for a new one.",
+        )
+    }
+
+    /// The codes to scan ran out before the code to type did.
+    pub const fn pair_code_waiting() -> Self {
+        Self::new(
+            "pair_code_waiting",
+            "A pairing code can still be typed, and no QR code is left meanwhile. Type it, or restart the instance.",
+        )
+    }
+
     /// Stopped on request.
     pub const fn stopped() -> Self {
         Self::new("stopped", "Stopped on request. Connect it to start it again.")

@@ -45,12 +45,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::InvalidLifecycleTransition
         | Code::InstanceUnavailable
         | Code::NoQr
+        | Code::PairCodeUnavailable
         | Code::IdempotencyConflict => StatusCode::CONFLICT,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::RecipientNotOnWhatsapp => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
-        Code::WhatsappRefused => StatusCode::BAD_GATEWAY,
+        Code::WhatsappRefused | Code::PairCodeFailed => StatusCode::BAD_GATEWAY,
         Code::AtCapacity | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         Code::WhatsappTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,

@@ -207,6 +207,16 @@ impl Fields<'_> {
         }
     }
 
+    /// An international phone number, as digits.
+    pub fn phone(&mut self, name: &'static str) -> Option<String> {
+        let address = self.address(name)?;
+        let number = address.phone_number().map(str::to_owned);
+        if number.is_none() {
+            self.refuse(name, "must be an international phone number with country code");
+        }
+        number
+    }
+
     /// An array of at most `max` strings, each read by `read`, whose problem is noted with its place; empty if absent.
     pub fn list<T>(
         &mut self,

@@ -114,6 +114,7 @@ pub static TABLE: &[Route] = &[
     v1::instances::UPDATE,
     v1::instances::DELETE,
     v1::instances::QR,
+    v1::instances::PAIR_CODE,
     v1::instances::CONNECT,
     v1::instances::DISCONNECT,
     v1::instances::LOGOUT,

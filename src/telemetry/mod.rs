@@ -19,6 +19,10 @@ use format::{Clock, Journal};
 /// Libraries whose warnings carry nothing of the product.
 const QUIET_LIBRARIES: &str = "off,warp=warn,hyper=warn,rustls=warn";
 
+/// The library writes pairing codes into its log as it makes them; whoever reads one may link the account. Comes last,
+/// so that no setting opens it.
+const SECRETS: &str = "Client/PairCode=off";
+
 /// Where and how lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Form {
@@ -48,7 +52,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, ParseError> {
             }
         })
         .collect();
-    EnvFilter::builder().parse(format!("{QUIET_LIBRARIES},{}", directives.join(",")))
+    EnvFilter::builder().parse(format!("{QUIET_LIBRARIES},{},{SECRETS}", directives.join(",")))
 }
 
 /// Starts the log of this process. Called once, before anything else may want to speak.
@@ -165,6 +169,17 @@ mod tests {
         for level in ["error", "warn", "info", "debug", "trace", "info,whatisup::engine=trace"] {
             let log = written(level, everybody_speaks);
             assert!(!log.contains("5511"), "{level}: {log}");
+        }
+    }
+
+    #[test]
+    fn no_setting_lets_pairing_codes_into_the_log() {
+        for level in ["Client/PairCode=trace", "Client=trace", "trace,Client/PairCode=info"] {
+            let log = written(level, || {
+                tracing::info!(target: "Client/PairCode", "Code: ABCD1234");
+                tracing::error!(target: "Client/PairCode", "Code: ABCD1234");
+            });
+            assert_eq!(log, "", "{level}");
         }
     }
 

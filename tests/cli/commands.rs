@@ -86,6 +86,16 @@ async fn keys_are_made_without_a_server_as_well() {
 }
 
 #[tokio::test]
+async fn a_pairing_code_is_printed_alone() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.create("shop").await;
+    let code = said(&["instances", "pair-code", "shop", OWNER], &gateway.state());
+    simulator.enter_code(OWNER, code.trim_end()).await;
+    instance.becomes("connected").await;
+}
+
+#[tokio::test]
 async fn a_message_is_sent_and_events_are_seen_from_a_terminal() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;

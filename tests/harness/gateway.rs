@@ -338,6 +338,13 @@ impl Instance {
         qr["code"].as_str().unwrap().to_owned()
     }
 
+    /// The code to type on a phone.
+    pub async fn pair_code(&self, phone: &str) -> String {
+        let body = json!({"phone_number": phone});
+        let made = self.client.post(&self.path("/pair-code"), &body).returns(200).await;
+        made["code"].as_str().unwrap().to_owned()
+    }
+
     /// Accepts a text for sending; answers its id.
     pub async fn send(&self, to: &str, text: &str) -> String {
         let body = json!({"to": to, "body": {"type": "text", "text": text}});

@@ -132,6 +132,25 @@ impl Phones {
         assert_ne!(reply.status, 200, "{}", reply.json);
     }
 
+    /// A phone types a pairing code and so links the instance behind it.
+    pub async fn enter_code(&self, phone: &str, code: &str) -> Value {
+        let path = with_query("/admin/mock-phone/enter-code", &[("phone", phone), ("code", code)]);
+        self.client.post_empty(&path).returns(200).await
+    }
+
+    /// A phone types a pairing code in vain; answers what it shows.
+    pub async fn enter_code_in_vain(&self, phone: &str, code: &str) -> String {
+        let path = with_query("/admin/mock-phone/enter-code", &[("phone", phone), ("code", code)]);
+        let refused = self.client.post_empty(&path).returns(409).await;
+        refused["error"].as_str().unwrap().to_owned()
+    }
+
+    /// The server wants the pairing code of a number to be made anew.
+    pub async fn refresh_code(&self, phone: &str) {
+        let path = with_query("/admin/mock-phone/refresh-code", &[("phone", phone)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
     /// A phone writes a text; answers its id.
     pub async fn send(&self, from: &str, to: &str, text: &str) -> String {
         let path = with_query("/admin/mock-phone/send", &[("from", from), ("to", to), ("text", text)]);

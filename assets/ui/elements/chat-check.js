@@ -1,7 +1,6 @@
 // "Check that it works": send a text, watch its ticks, see answers, copy the same call for a program.
-import { busy, h, Part, rich } from '../dom.js';
+import { busy, h, icon, Part, rich } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { store } from '../store.js';
 import { clock, dialled, exact, explain, short, trail } from '../words.js';
 import { codeBlock, curl } from './code-block.js';

@@ -1,7 +1,6 @@
 // Code to copy: a caption, the text, one button; and the JSON viewer with its three inks.
-import { append, copier, h } from '../dom.js';
+import { append, copier, h, icon } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 
 /** Returns the block and a function that puts new text into it: an array of strings and `[class, string]`. */
 export function codeBlock(caption, testid) {

@@ -1,7 +1,6 @@
 // Whether the gateway answers: "Live" in the rail, and a banner with a countdown when it is gone.
-import { h, Part, setText } from '../dom.js';
+import { h, icon, Part, setText } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { store } from '../store.js';
 import { clock } from '../words.js';
 

@@ -1,7 +1,6 @@
 // The live list of events: newest first, masked, seams where the stream was cut. Used whole and as an excerpt.
-import { h, Part } from '../dom.js';
+import { h, icon, Part } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { store } from '../store.js';
 import { clock, eventIcon, eventLine, exact } from '../words.js';
 

@@ -1,7 +1,6 @@
 // Trouble in words: what did not happen, why, and the trail for a bug report. Stays until it is closed.
-import { copier, h } from '../dom.js';
+import { copier, h, icon } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { explain, trail } from '../words.js';
 
 /** The box alone, for places that show it where the trouble is. */

@@ -1,8 +1,8 @@
-// The code that links a phone: it changes by itself, counts down, and says why when there is none.
+// The code that links a phone: it changes by itself, counts down, and says why when there is none. Whoever cannot scan
+// types another one.
 import { api, instancePath } from '../api.js';
-import { busy, copier, h, Part, rich, setText } from '../dom.js';
+import { busy, copier, h, icon, Part, rich, setText } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { store } from '../store.js';
 import { notice, say, trouble } from './notices.js';
 
@@ -33,7 +33,7 @@ class QrPanel extends Part {
     this.scan = h('div', { class: 'or', hidden: true });
     this.replaceChildren(h('section', { class: 'sheet stage', 'aria-label': t('qrAlt') }, this.place,
       h('div', { class: 'pad' }, h('h2', {}, t('onPhone')),
-        h('ol', { class: 'steps' }, ['step1', 'step2', 'step3'].map((step) => h('li', {}, h('span', {}, rich(t(step)))))), this.scan)));
+        h('ol', { class: 'steps' }, ['step1', 'step2', 'step3'].map((step) => h('li', {}, h('span', {}, rich(t(step)))))), this.#byNumber(), this.scan)));
     this.listen(store, 'qr', ({ detail }) => { if (detail.event.instance_id === this.instanceId) this.#put(detail.event); });
     this.listen(store, 'instances', () => this.#follow());
     this.listen(store, 'sandbox', () => this.render());
@@ -79,14 +79,19 @@ class QrPanel extends Part {
     const before = this.#status;
     this.#status = status;
     // The code was used, or there will be no more: the old one must not be scanned.
-    if (before === 'qr' && status !== 'qr') this.#qr = null;
+    if (before === 'qr' && status !== 'qr') {
+      this.#qr = null;
+      this.typed.replaceChildren();
+    }
     if (status === 'qr' && !this.#qr) this.ask();
     this.render();
   }
 
   #status = null;
+  #typedEnds = 0;
 
   #tick() {
+    if (this.#typedEnds < api.now()) this.typed.replaceChildren();
     if (!this.#qr) return;
     const left = (Date.parse(this.#qr.expires_at) - api.now()) / 1000;
     if (left <= 0) {
@@ -130,6 +135,25 @@ class QrPanel extends Part {
         h('div', { class: 'ask' }, h('p', {}, h('b', {}, t('qrAsk'))), h('p', { class: 'sm muted' }, t('qrAskText')), again(t('showQr'), true)));
     }
     this.#renderScan(status);
+  }
+
+  #byNumber() {
+    this.typed = h('div', { role: 'status' });
+    const input = h('input', { class: 'input', type: 'tel', id: `pair-${this.instanceId}`, 'data-testid': 'pair-number' });
+    const button = h('button', { class: 'btn', type: 'submit', 'data-testid': 'pair-get', 'data-write': true }, t('pairGet'));
+    const ask = async () => {
+      try {
+        const made = await api.post(`${instancePath(this.instanceId)}/pair-code`, { phone_number: input.value.trim() });
+        this.#typedEnds = Date.parse(made.expires_at);
+        this.typed.replaceChildren(h('p', { class: 'typed mono', 'data-testid': 'pair-code' }, made.code), h('p', { class: 'sm muted' }, t('pairText')));
+      } catch (error) {
+        this.#typedEnds = Infinity;
+        this.typed.replaceChildren(trouble(t('pairGet'), error));
+      }
+    };
+    const form = h('form', { class: 'labelled', novalidate: true, onsubmit: (event) => { event.preventDefault(); busy(button, ask); } },
+      h('label', { for: input.id }, t('toHint')), h('div', { class: 'row' }, input, button), this.typed);
+    return h('details', { class: 'or' }, h('summary', { 'data-testid': 'pair-open' }, t('pairOpen')), form);
   }
 
   #renderScan(status) {

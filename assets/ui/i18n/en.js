@@ -39,6 +39,7 @@ export default {
   step1: 'Open WhatsApp and go to **Linked devices**.', step2: 'Tap **Link a device** and unlock the phone.', step3: 'Point it at the code. This page moves on by itself.',
   qrAlt: 'QR code that links this instance', qrLeft: (n) => `**${n} s** until the next code`, qrSoon: 'A new code is on its way', qrTen: 'The QR code changes in 10 seconds.',
   qrAsk: 'No code is shown yet.', qrAskText: 'Asking for one starts the session; each code is good for less than a minute.', qrLoading: 'Asking WhatsApp for a code',
+  pairOpen: 'Link with phone number instead', pairGet: 'Get a code', pairText: 'On the phone choose “Link with phone number instead” and type this within three minutes.',
   qrScanned: 'Scanned. Signing in.', qrFailed: 'No QR code.', tryAgain: 'Try again', copyCode: 'Copy code as text', scan: 'Scan with the simulated phone', scanText: 'In the sandbox a phone is at hand:',
   check: 'Check that it works', checkSoon: '**The first message is one step away.**', checkSoonText: 'Once the instance is connected, send a message here and watch it being sent, delivered and read. The same call is ready to copy for your own program:',
   checkEmpty: 'Write to any number on WhatsApp, your own for example. Answers appear here too.', to: 'To', toHint: 'Number with country code', message: 'Message', messageHint: 'Write a test message', send: 'Send', terminal: 'The same, from a terminal',

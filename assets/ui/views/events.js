@@ -1,8 +1,7 @@
 // The event monitor: list on the left, the JSON of one event on the right (a sheet on a phone).
-import { h, Part, setText } from '../dom.js';
+import { h, icon, Part, setText } from '../dom.js';
 import { codeBlock, curl, jsonInto } from '../elements/code-block.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { store } from '../store.js';
 import { kindOf } from '../words.js';
 

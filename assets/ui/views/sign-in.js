@@ -1,8 +1,7 @@
 // The door: asks for an API key, checks it with one call, keeps it for this tab.
 import { api } from '../api.js';
-import { busy, h } from '../dom.js';
+import { busy, h, icon } from '../dom.js';
 import { t } from '../i18n/index.js';
-import { icon } from '../icons.js';
 import { explain, trail } from '../words.js';
 
 /** `enter` runs once a key works; `error` is why the last one did not. */

@@ -14,6 +14,7 @@ use crate::domain::error::Error;
 use crate::domain::id::InstanceId;
 use crate::domain::{Timestamp, qr};
 use crate::http::call::Call;
+use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 
 /// What most calls on one instance have in common.
@@ -126,6 +127,27 @@ pub const QR: Route = Route {
     ..ON_ONE
 };
 
+/// The code to type.
+pub const PAIR_CODE: Route = Route {
+    path: "/v1/instances/{id}/pair-code",
+    id: "instances.pair_code",
+    summary: "The code to type on the phone of a number, instead of scanning; the same again while it lives",
+    body: Some(schema::<CodeWanted>),
+    answer: Answer::Ok(schema::<ShownPairCode>),
+    errors: &[
+        Code::InstanceNotFound,
+        Code::InstanceAccessDenied,
+        Code::PairCodeUnavailable,
+        Code::PairCodeFailed,
+        Code::InstanceUnavailable,
+        Code::AtCapacity,
+        Code::WhatsappTimeout,
+        Code::StorageFull,
+    ],
+    handler: |app, call| Box::pin(pair_code(app, call)),
+    ..ON_ONE
+};
+
 /// Starts a session.
 pub const CONNECT: Route = Route {
     path: "/v1/instances/{id}/connect",
@@ -211,6 +233,26 @@ struct ShownQr {
     expires_at: Timestamp,
 }
 
+/// Whose phone is to be linked.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `pair_code` reads, for the document")]
+struct CodeWanted {
+    /// The phone's number with country code, for example 5511999999999.
+    phone_number: String,
+}
+
+/// A code to type on the phone, under *Linked devices*, *Link with phone number instead*.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PairCode")]
+struct ShownPairCode {
+    /// Eight letters and digits; the dash is for reading.
+    #[schemars(example = &"ABCD-1234")]
+    code: String,
+    /// When WhatsApp stops accepting it.
+    expires_at: Timestamp,
+}
+
 fn id(call: &Call) -> Result<InstanceId, Error> {
     parse_id(call.parameter(0))
 }
@@ -283,6 +325,18 @@ async fn show_qr(app: App, call: Call) -> Result<Reply, Error> {
     // A code links an account to whoever shows it.
     reply.set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply.vary_on("Accept");
+    Ok(reply)
+}
+
+async fn pair_code(app: App, call: Call) -> Result<Reply, Error> {
+    let number = call.body(|fields| fields.required("phone_number", Fields::phone))?;
+    let found = instances::pair_code(&app, &call.caller, id(&call)?, &number).await?;
+    let mut reply = Reply::ok(&ShownPairCode {
+        code: found.code,
+        expires_at: found.expires_at,
+    });
+    // A code links an account to whoever shows it.
+    reply.set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
 }
 

@@ -115,6 +115,10 @@ impl World {
 
     /// Socket faults strike what is connected now; what remains of them strikes at the next logins.
     pub(crate) fn strike_open_sockets(&mut self, kind: Kind) {
+        if kind == Kind::QrExhausted {
+            self.exhaust_codes();
+            return;
+        }
         if !matches!(kind, Kind::DropSocket | Kind::HalfOpen | Kind::StreamError) {
             return;
         }

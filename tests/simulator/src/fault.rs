@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     CertLeaf,
     /// A pairing socket gets no QR codes.
     NoQr,
+    /// The QR codes of a pairing socket run out at once: the server offers none any more.
+    QrExhausted,
     /// A pairing code is refused with an error code.
     PairCode,
     /// The HMAC over a link's identity is wrong.
@@ -66,6 +68,7 @@ impl Kind {
         Self::CertIntermediate,
         Self::CertLeaf,
         Self::NoQr,
+        Self::QrExhausted,
         Self::PairCode,
         Self::Hmac,
         Self::AccountSignature,

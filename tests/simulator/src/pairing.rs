@@ -353,6 +353,24 @@ impl World {
         )
     }
 
+    /// Lets the fault strike that takes the QR codes from pairing sockets: a client that is offered no reference has none
+    /// left, as after two and a half minutes.
+    pub(crate) fn exhaust_codes(&mut self) {
+        let mut sockets: Vec<u64> = self.pairings.keys().copied().collect();
+        sockets.sort_unstable();
+        for socket in sockets {
+            if self.strike(Kind::QrExhausted, Whom::default()).is_none() {
+                return;
+            }
+            if let Some(pairing) = self.pairings.get_mut(&socket) {
+                pairing.refs.clear();
+                let offer = NodeBuilder::new("pair-device").build();
+                pairing.outgoing.push(server_set(&fresh_id(), offer));
+                pairing.wake.notify_one();
+            }
+        }
+    }
+
     /// The stanza that hands a grant to the companion.
     pub(crate) fn pair_success(&self, number: &str, device: u16, iq: &str, container: Vec<u8>) -> Result<Node> {
         let account = self.accounts.get(number).context("no such account")?;

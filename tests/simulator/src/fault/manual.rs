@@ -93,6 +93,11 @@ pub(crate) const fn manual(kind: Kind) -> Manual {
             effect: "the socket stays open and is offered no codes",
             ..PLAIN
         },
+        Kind::QrExhausted => Manual {
+            strikes: "every open socket that is offered codes, at once, each counted; later ones when the fault is given anew",
+            effect: "the socket is offered no more codes, as after two and a half minutes; a pairing code lives on",
+            ..PLAIN
+        },
         Kind::PairCode => Manual {
             strikes: "when a client asks for a pairing code",
             phone: Some("the number the code is asked for"),
