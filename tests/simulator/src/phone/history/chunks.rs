@@ -1,8 +1,9 @@
 //! Cutting a phone's past into the chunks that a new companion gets.
 //!
 //! Order and kinds: first what a client shows at once, then names, then what is recent, then (only if the client wants
-//! it) everything; last what no screen waits for. Baileys `Socket/chats` counts the recent part as complete when a
-//! chunk says 100 percent.
+//! it) everything; last what no screen waits for. There is always a recent part, and every conversation is in it:
+//! Baileys counts history as complete when one says 100 percent (`Socket/chats`), and keeps what app state says of a
+//! conversation until a chunk names that (`Utils/event-buffer`).
 
 use whatsapp_rust::buffa::MessageField;
 use whatsapp_rust::waproto::whatsapp as wa;
@@ -42,10 +43,11 @@ pub(crate) fn cut(mut past: Vec<Past>, people: People, wish: &HistoryWish) -> Ve
     } else {
         Vec::new()
     };
+    name_all(&mut recent, &past);
     if let Some(last) = recent.last_mut() {
         last.progress = Some(100);
     }
-    initial.progress = Some(if recent.is_empty() && full.is_empty() { 100 } else { 50 });
+    initial.progress = Some(50);
     let mut rest = chunk(Kind::NON_BLOCKING_DATA, 1);
     rest.phone_number_to_lid_mappings = people.lids;
     rest.progress = Some(100);
@@ -105,6 +107,23 @@ fn slices(past: &mut [Past], kind: Kind, most: usize) -> Vec<wa::HistorySync> {
         }
     }
     slices
+}
+
+/// Lets the first recent chunk, made if there is none, name the conversations that no recent chunk has messages of.
+fn name_all(recent: &mut Vec<wa::HistorySync>, past: &[Past]) {
+    if recent.is_empty() {
+        recent.push(chunk(Kind::RECENT, 1));
+    }
+    let named = |chunks: &[wa::HistorySync], id: &str| {
+        let mut conversations = chunks.iter().flat_map(|chunk| &chunk.conversations);
+        conversations.any(|conversation| conversation.id == id)
+    };
+    let missing: Vec<_> = past
+        .iter()
+        .filter(|past| !named(recent, &past.head.id))
+        .map(|past| past.head.clone())
+        .collect();
+    recent[0].conversations.extend(missing);
 }
 
 /// Says in each conversation's last chunk whether the phone has more of it.

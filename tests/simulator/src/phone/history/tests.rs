@@ -72,9 +72,26 @@ fn a_phone_without_messages_sends_names_and_says_that_it_is_done() {
     let chunks = cut(Vec::new(), People::default(), &wish(true));
     assert_eq!(
         kinds(&chunks),
-        [Kind::INITIAL_BOOTSTRAP, Kind::PUSH_NAME, Kind::NON_BLOCKING_DATA]
+        [
+            Kind::INITIAL_BOOTSTRAP,
+            Kind::PUSH_NAME,
+            Kind::RECENT,
+            Kind::NON_BLOCKING_DATA
+        ]
     );
-    assert!(chunks.iter().all(|chunk| chunk.progress == Some(100)));
+    assert!(chunks[1..].iter().all(|chunk| chunk.progress == Some(100)));
+}
+
+#[test]
+fn every_conversation_is_named_in_the_recent_part() {
+    let chunks = cut(vec![past("a", 300), past("b", 2)], People::default(), &wish(false));
+    let named: Vec<_> = chunks
+        .iter()
+        .filter(|chunk| chunk.sync_type == Kind::RECENT)
+        .flat_map(|chunk| &chunk.conversations)
+        .map(|conversation| (conversation.id.as_str(), conversation.messages.len()))
+        .collect();
+    assert_eq!(named, [("a", 200), ("b", 0), ("a", 80)]);
 }
 
 #[test]
