@@ -526,6 +526,21 @@ pub(crate) mod key {
         format!("phone/{number}/contact/{other}")
     }
 
+    /// A group with its members and settings.
+    pub(crate) fn group(id: &str) -> String {
+        format!("group/{id}")
+    }
+
+    /// What a phone needs to read a device's messages in a group, or its own secret there.
+    pub(crate) fn sender_key(number: &str, chat: &str, author: &super::DeviceAddress) -> String {
+        format!("phone/{number}/senderkey/{chat}/{}/{:05}", author.number, author.device)
+    }
+
+    /// The devices that hold a phone's own sender key of a group.
+    pub(crate) fn key_holders(number: &str, chat: &str) -> String {
+        format!("phone/{number}/keyholders/{chat}")
+    }
+
     /// A message in a phone's inbox.
     pub(crate) fn inbox(number: &str, index: u64) -> String {
         format!("phone/{number}/inbox/{index:020}")

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
-use crate::account::{Account, DeviceAddress, Form};
+use crate::account::{Account, Accounts, DeviceAddress, Form};
 use crate::stanza::fresh_id;
 use crate::world::World;
 
@@ -72,4 +72,15 @@ fn notification(account: &Account, device: u16, change: Change) -> Result<Node> 
         .attr("t", account.devices_changed_at)
         .children([body.build()])
         .build())
+}
+
+/// Every device, phones included, of some numbers.
+pub(crate) fn told_devices(accounts: &Accounts, numbers: &[String]) -> Vec<DeviceAddress> {
+    let known = numbers.iter().filter_map(|number| accounts.get(number));
+    known
+        .flat_map(|account| {
+            let devices = account.devices().into_iter();
+            devices.map(|device| DeviceAddress::new(&account.number, device))
+        })
+        .collect()
 }

@@ -11,6 +11,7 @@
 //!    ├────► media                sealed media, uploaded and downloaded
 //!    └────► world                all state behind one lock; a stanza is one transaction
 //!             ├─ routing, iq     what the server does with a stanza
+//!             ├─ group           who is in which group, and how messages to many travel
 //!             ├─ phone           what the phones do with it
 //!             ├─ account, queue  who exists, and what waits for whom
 //!             └─ state           the journal: written before anything is answered
@@ -36,6 +37,7 @@ mod clock;
 mod device_list;
 mod ending;
 mod fault;
+mod group;
 mod hexadecimal;
 mod iq;
 mod link_code;

@@ -8,6 +8,7 @@ use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
 use crate::account::{Account, DeviceAddress, Form, key};
 use crate::clock::unix_seconds;
 use crate::fault::{Kind, Stage};
+use crate::group::routing::{Verdict, is_many};
 use crate::stanza::Stanza as _;
 use crate::stats::count;
 use crate::world::World;
@@ -76,6 +77,11 @@ impl World {
         let silent = self.keeps_silent(from);
         if silent == Some(Arrives::No) {
             return Ok(Vec::new());
+        }
+        if is_many(&to) {
+            let verdict = self.message_to_many(from, node, &id, &to)?;
+            let answered = silent.is_none() || matches!(verdict, Verdict::Refused(_));
+            return Ok(answered.then(|| verdict.write(ack).build()).into_iter().collect());
         }
         let Some(recipient) = self.accounts.resolve(&to) else {
             return Ok(vec![ack.attr("error", NOT_FOUND).build()]);
@@ -149,7 +155,12 @@ impl World {
         if let Some(kind) = &kind {
             ack = ack.attr("type", kind.as_str());
         }
-        if let Some(target) = self.accounts.resolve(&to) {
+        if let Some(participant) = node.jid("participant") {
+            ack = ack.attr("participant", participant);
+        }
+        if is_many(&to) {
+            self.receipt_to_many(from, node, &to)?;
+        } else if let Some(target) = self.accounts.resolve(&to) {
             let account = self.accounts.get(&from.number).context("the sender is gone")?;
             let mut stanza = NodeBuilder::new("receipt")
                 .attr("from", account.device_jid(Form::of(&to), from.device))
@@ -165,19 +176,7 @@ impl World {
                 stanza = stanza.attr("category", category);
             }
             let stanza = stanza.apply_content(node.content.clone()).build();
-            // A delivery goes back to the device that sent; that somebody has read concerns all of the account.
-            if matches!(kind.as_deref(), Some("read" | "played")) {
-                for device in self
-                    .accounts
-                    .get(&target.number)
-                    .map(Account::devices)
-                    .unwrap_or_default()
-                {
-                    self.deliver(&DeviceAddress::new(&target.number, device), stanza.clone())?;
-                }
-            } else {
-                self.deliver(&target, stanza)?;
-            }
+            self.deliver_receipt(&target, kind.as_deref(), &stanza)?;
         }
         Ok(vec![ack.build()])
     }
@@ -272,7 +271,7 @@ pub(crate) fn receipt_ids(node: &Node) -> Vec<String> {
 }
 
 /// Spoils the account's signature in a message's `device-identity`.
-fn forge_identity(stanza: &mut Node) {
+pub(crate) fn forge_identity(stanza: &mut Node) {
     let Some(NodeContent::Nodes(children)) = &mut stanza.content else {
         return;
     };

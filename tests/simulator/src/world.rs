@@ -16,6 +16,7 @@ use crate::calls::Calls;
 use crate::cert::ServerKeys;
 use crate::clock::unix_seconds;
 use crate::fault::{Faults, Kind};
+use crate::group::Groups;
 use crate::iq::encrypt::Bundle;
 use crate::link_code::Throttle;
 use crate::login::Link;
@@ -80,6 +81,8 @@ pub(crate) struct World {
     pub(crate) media: Library,
     /// Numbers, phones and companions.
     pub(crate) accounts: Accounts,
+    /// Groups and their members.
+    pub(crate) groups: Groups,
     /// Open sockets of logged-in companions.
     pub(crate) links: HashMap<DeviceAddress, Link>,
     /// Open sockets that show a QR code.
@@ -125,6 +128,7 @@ impl World {
             keys,
             tls,
             accounts: Accounts::restore(records)?,
+            groups: Groups::restore(records)?,
             links: HashMap::new(),
             pairings: HashMap::new(),
             calls: Calls::restore(records)?,

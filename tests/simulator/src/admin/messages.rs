@@ -23,7 +23,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
         path: "/admin/mock-phone/send",
-        parameters: "from, to, text, [lid: address by LID]; or as a JSON body for every kind: from, to (number, group JID, \
+        parameters: "from, to (number, group JID, status@broadcast), text, [lid: address by LID]; or as a JSON body for every kind: from, to (number, group JID, \
                      status@broadcast), type, [reply_to], [mentions], [lid], [ephemeral_seconds], [forged: even what a \
                      phone would not send], and the fields of the type: text (text), edit (message_id, text, [sealed]), \
                      revoke (message_id), reaction (message_id, emoji), poll (question, options, [selectable_count]), \
@@ -32,13 +32,14 @@ pub(super) const ROUTES: &[Route] = &[
                      [seconds], [width], [height]), audio ([base64], [mime_type], [voice], [seconds]), document \
                      ([base64], [mime_type], [filename], [caption]), sticker ([base64], [mime_type]); without base64 \
                      a small sample is sent; raw (message: base64 of the protobuf)",
-        summary: "A phone sends a message; answers with its id. Field names are in snake_case, as in the gateway's API.",
+        summary: "A phone sends a message; answers with its id. Field names are in snake_case, as in the gateway's API. A \
+                  status goes to everybody the phone has talked with.",
         run: Run::Now(send),
     },
     Route {
         method: Method::POST,
         path: "/admin/mock-phone/burst",
-        parameters: "from, to, count, [prefix]",
+        parameters: "from, to: as above, count, [prefix]",
         summary: "A phone sends many texts, prefix0, prefix1 …, in order; answers with their ids.",
         run: Run::Later(|hub, parameters, _| Box::pin(burst(hub, parameters))),
     },
@@ -59,10 +60,10 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn send(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
-    let draft = if body.is_empty() {
-        let (from, to) = (parameters.number("from")?, parameters.number("to")?);
+    let mut draft = if body.is_empty() {
+        let (from, to) = (parameters.number("from")?, chat(parameters)?);
         let text = checked_text(parameters.required("text")?)?;
-        Draft::text(from, Chat::Person(to.to_owned()), form(parameters)?, text)
+        Draft::text(from, to, form(parameters)?, text)
     } else {
         if !parameters.is_empty() {
             return Err(Refusal::bad(
@@ -76,13 +77,14 @@ fn send(hub: &Hub, parameters: &Parameters, body: &Bytes) -> Answer {
         if let Chat::Person(to) = &draft.to {
             world.ensure_phone(to)?;
         }
+        draft.form = world.form_in_chat(&draft.to, draft.form);
         world.phone_writes(&draft)
     })?;
     Ok(json!({"id": id}))
 }
 
 async fn burst(hub: &Hub, parameters: &Parameters) -> Answer {
-    let (from, to) = (parameters.number("from")?, parameters.number("to")?);
+    let (from, chat) = (parameters.number("from")?, chat(parameters)?);
     let count: usize = parameters.whole("count")?;
     let prefix = checked_text(parameters.text("prefix").unwrap_or_default())?;
     if count > BURST_LIMIT {
@@ -90,8 +92,9 @@ async fn burst(hub: &Hub, parameters: &Parameters) -> Answer {
     }
     let form = form(parameters)?;
     ensure(hub, from)?;
-    ensure(hub, to)?;
-    let chat = Chat::Person(to.to_owned());
+    if let Chat::Person(to) = &chat {
+        ensure(hub, to)?;
+    }
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
         let step = ids.len()..count.min(ids.len() + BURST_STEP);
@@ -110,6 +113,11 @@ fn checked_text(text: &str) -> Result<&str, Refusal> {
         return Err(Refusal::bad(format!("a text has at most {TEXT_LIMIT} bytes")));
     }
     Ok(text)
+}
+
+fn chat(parameters: &Parameters) -> Result<Chat, Refusal> {
+    Chat::parse(parameters.required("to")?)
+        .ok_or_else(|| Refusal::bad("`to` must be a phone number in digits, a group's JID or status@broadcast"))
 }
 
 fn form(parameters: &Parameters) -> Result<Form, Refusal> {

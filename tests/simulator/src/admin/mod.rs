@@ -15,6 +15,7 @@ use crate::world::Hub;
 mod app_state;
 mod calls;
 mod faults;
+mod groups;
 mod media;
 mod messages;
 mod parameters;
@@ -64,6 +65,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         presence::ROUTES,
         calls::ROUTES,
         media::ROUTES,
+        groups::ROUTES,
         faults::ROUTES,
     ]
     .into_iter()

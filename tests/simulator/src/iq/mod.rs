@@ -11,6 +11,7 @@ use crate::world::World;
 mod app_state;
 mod devices;
 pub(crate) mod encrypt;
+mod groups;
 mod media;
 mod privacy;
 mod session;
@@ -40,6 +41,7 @@ impl World {
             "passive" => self.passive_iq(from, node),
             "md" => self.devices_iq(from, node)?,
             "w:sync:app:state" => self.app_state_iq(from, node)?,
+            "w:g2" => self.groups_iq(from, node)?,
             "w:m" => match self.media_iq(from, node) {
                 Some(answer) => answer,
                 None => self.unknown(&namespace, node),
@@ -47,7 +49,7 @@ impl World {
             "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
             "privacy" => self.privacy_iq(from, node)?,
             "blocklist" => self.blocklist_iq(from, node)?,
-            "abt" | "w" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
+            "abt" | "w" | "status" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
                 Some(answer) => answer,
                 None => self.unknown(&namespace, node),
             },

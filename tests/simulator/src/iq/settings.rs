@@ -16,6 +16,14 @@ pub(super) fn answer(namespace: &str, node: &Node) -> Option<Answer> {
             .attr("refresh", "86400")
             .attr("refresh_id", "1")
             .build(),
+        // Who sees statuses: everybody in the address book, which is everybody the client names.
+        "status" if node.text("type").as_deref() == Some("get") && node.child("privacy").is_some() => {
+            let list = NodeBuilder::new("list")
+                .attr("type", "contacts")
+                .attr("default", "true")
+                .build();
+            NodeBuilder::new("privacy").children([list]).build()
+        }
         "urn:xmpp:whatsapp:dirty" => return Some(Answer::Result(Vec::new())),
         _ => return None,
     };

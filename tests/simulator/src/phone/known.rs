@@ -70,6 +70,9 @@ impl InboxEntry {
 
     /// The conversation it belongs to, on the phone with this number.
     pub(crate) fn chat(&self, own: &str) -> Chat {
+        if let Some(chat) = self.group.as_deref().and_then(Chat::parse) {
+            return chat;
+        }
         match &self.dsm_to {
             Some(to) if self.from == own => Chat::parse(to).unwrap_or(Chat::Person(to.clone())),
             _ => Chat::Person(self.from.clone()),

@@ -28,6 +28,7 @@ pub(crate) mod envelope;
 pub(crate) mod greeting;
 pub(crate) mod history;
 pub(crate) mod known;
+pub(crate) mod many;
 pub(crate) mod media;
 pub(crate) mod receive;
 mod requests;
@@ -35,6 +36,7 @@ mod reupload;
 mod sample;
 pub(crate) mod scan;
 pub(crate) mod send;
+pub(crate) mod sender_keys;
 pub(crate) mod signal;
 pub(crate) mod unwrap;
 
@@ -42,6 +44,7 @@ use app_state::keys::SharedKey;
 use app_state::{AppState, AppStateRecord};
 use chat::Chat;
 use contents::Contents;
+use sender_keys::SenderKeys;
 use signal::{KeyRecord, Signal};
 
 /// Sent messages kept for devices that ask for a repetition.
@@ -51,6 +54,8 @@ const KEPT_SENT: usize = 1000;
 pub(crate) struct Phone {
     /// Keys and sessions.
     pub(crate) signal: Signal,
+    /// What it writes with and reads in groups.
+    pub(crate) sender_keys: SenderKeys,
     /// What waits while it is offline.
     pub(crate) queue: Queue,
     /// Whether it is connected.
@@ -97,6 +102,9 @@ pub(crate) struct InboxEntry {
     pub(crate) from: String,
     /// The sender's device.
     pub(crate) device: u16,
+    /// The group it was written in, or `status@broadcast`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) group: Option<String>,
     /// The message id.
     pub(crate) id: String,
     /// What it says.
@@ -163,6 +171,7 @@ impl Phone {
     pub(crate) fn from_record(record: PhoneRecord) -> Result<Self> {
         Ok(Self {
             signal: Signal::from_record(&record.keys)?,
+            sender_keys: SenderKeys::default(),
             queue: Queue::default(),
             online: record.online,
             answering: record.answering,
@@ -207,6 +216,11 @@ impl Phone {
                 self.contacts
                     .insert((*other).to_owned(), String::from_utf8(value.to_vec())?);
             }
+            ["senderkey", chat, author, device] => {
+                self.sender_keys
+                    .restore(chat, &DeviceAddress::new(author, device.parse()?), value)?;
+            }
+            ["keyholders", chat] => self.sender_keys.restore_holders(chat, value)?,
             ["inbox", _] => {
                 let shown: Shown = serde_json::from_slice(value)?;
                 self.note_outcome(&shown.entry);
@@ -399,6 +413,22 @@ impl Phone {
     pub(crate) fn save_session(&self, number: &str, peer: &DeviceAddress, journal: &mut Journal) -> Result<()> {
         let name = key::phone_session(number, peer);
         match self.signal.session_bytes(peer)? {
+            Some(bytes) => journal.put(name, bytes),
+            None => journal.delete(name),
+        }
+        Ok(())
+    }
+
+    /// Notes a changed sender key in the journal.
+    pub(crate) fn save_sender_key(
+        &self,
+        number: &str,
+        chat: &str,
+        author: &DeviceAddress,
+        journal: &mut Journal,
+    ) -> Result<()> {
+        let name = key::sender_key(number, chat, author);
+        match self.sender_keys.bytes(chat, author)? {
             Some(bytes) => journal.put(name, bytes),
             None => journal.delete(name),
         }

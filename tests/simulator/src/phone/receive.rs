@@ -1,14 +1,15 @@
 //! A phone reads: checks who writes, decrypts, shows, sends its receipts, and answers if its owner is the chatty kind.
 
 use anyhow::{Context as _, Result, bail};
-use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::wacore_binary::{Jid, Node};
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::account::{DeviceAddress, Form};
 use crate::adv;
 use crate::clock::unix_seconds;
 use crate::fault::Kind;
+use crate::group::routing::is_many;
 use crate::iq::encrypt::Bundle;
 use crate::phone::InboxEntry;
 use crate::phone::additions::{Adder, housekeeping};
@@ -28,17 +29,19 @@ use crate::world::World;
 const MOST_RETRIES: u8 = 5;
 
 /// The parts of a message stanza that matter to a phone.
-struct Letter {
-    from: DeviceAddress,
+pub(crate) struct Letter {
+    pub(crate) from: DeviceAddress,
     /// How the sender addressed this phone.
-    form: Form,
-    id: String,
-    kind: String,
-    sealed: Vec<u8>,
-    device_identity: Option<Vec<u8>>,
-    recipient: Option<String>,
+    pub(crate) form: Form,
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) device_identity: Option<Vec<u8>>,
+    pub(crate) recipient: Option<String>,
     /// When the server took it.
-    at: u64,
+    pub(crate) at: u64,
+    /// The group or status it was written in, if not in a chat of two.
+    pub(crate) chat: Option<Jid>,
 }
 
 impl Letter {
@@ -47,6 +50,7 @@ impl Letter {
         InboxEntry {
             from: self.from.number.clone(),
             device: self.from.device,
+            group: self.chat.as_ref().map(ToString::to_string),
             id: self.id.clone(),
             contents: Contents::default(),
             dsm_to: None,
@@ -74,6 +78,9 @@ impl World {
 
     fn phone_gets_message(&mut self, number: &str, node: &Node) -> Result<()> {
         let from = node.jid("from").context("no sender")?;
+        if is_many(&from) {
+            return self.phone_gets_message_to_many(number, node, from);
+        }
         let enc = node.child("enc").context("nothing encrypted inside")?;
         let letter = Letter {
             from: self.accounts.resolve(&from).context("the sender is not on WhatsApp")?,
@@ -83,10 +90,8 @@ impl World {
             sealed: enc.content().context("the ciphertext is empty")?,
             device_identity: node.child_content("device-identity"),
             recipient: node.text("recipient"),
-            at: node
-                .text("t")
-                .and_then(|at| at.parse().ok())
-                .unwrap_or_else(unix_seconds),
+            at: sent_at(node),
+            chat: None,
         };
         let notify = node.text("notify");
         match self.open_letter(number, &letter) {
@@ -99,13 +104,13 @@ impl World {
                 } else {
                     self.phone_learns(number, &letter.from.number, notify.as_deref())?;
                 }
-                self.phone_reads(number, &letter, opened)
+                self.phone_reads(number, &letter, opened.message)
             }
             Err(error) => self.phone_cannot_read(number, &letter, &error),
         }
     }
 
-    fn open_letter(&mut self, number: &str, letter: &Letter) -> Result<Opened> {
+    pub(crate) fn open_letter(&mut self, number: &str, letter: &Letter) -> Result<Opened> {
         let identity = letter.device_identity.as_deref();
         self.open_sealed(number, &letter.from, &letter.kind, &letter.sealed, identity)
     }
@@ -143,9 +148,9 @@ impl World {
         )
     }
 
-    fn phone_reads(&mut self, number: &str, letter: &Letter, mut opened: Opened) -> Result<()> {
+    pub(crate) fn phone_reads(&mut self, number: &str, letter: &Letter, mut message: wa::Message) -> Result<()> {
         let own = letter.from.number == number;
-        let (message, dsm_to) = match opened.message.device_sent_message.take() {
+        let (message, dsm_to) = match message.device_sent_message.take() {
             Some(copy) if own => {
                 let destination = copy.destination_jid.context("a copy without destination")?;
                 (
@@ -154,7 +159,7 @@ impl World {
                 )
             }
             Some(_) => bail!("somebody else's device sent a copy of its own messages"),
-            None => (opened.message, None),
+            None => (message, None),
         };
         let account = self.accounts.get_mut(number).context("no such phone")?;
         if account.phone.has_shown(&letter.from.number, &letter.id) {
@@ -214,9 +219,13 @@ impl World {
     }
 
     /// "Arrived", to the device that sent it.
-    fn phone_confirms(&mut self, number: &str, letter: &Letter, kind: Option<&str>) -> Result<()> {
+    pub(crate) fn phone_confirms(&mut self, number: &str, letter: &Letter, kind: Option<&str>) -> Result<()> {
         if self.strike(Kind::NoReceipt, &DeviceAddress::phone(number)).is_some() {
             return Ok(());
+        }
+        if let Some(chat) = &letter.chat {
+            let receipt = self.phone_receipt_to_many(number, chat, &letter.id, kind)?.build();
+            return self.deliver(&letter.from, receipt);
         }
         let account = self.accounts.get(number).context("no such phone")?;
         let mut receipt = NodeBuilder::new("receipt")
@@ -237,6 +246,10 @@ impl World {
     fn phone_marks_read(&mut self, number: &str, entry: &InboxEntry) -> Result<()> {
         if self.strike(Kind::NoReceipt, &DeviceAddress::phone(number)).is_some() {
             return Ok(());
+        }
+        if let Some(chat) = entry.group.as_deref() {
+            let chat = chat.parse().context("the chat of an inbox entry")?;
+            return self.phone_marks_read_in(number, entry, &chat);
         }
         let form = if entry.by_lid { Form::Lid } else { Form::Number };
         let account = self.accounts.get(number).context("no such phone")?;
@@ -269,7 +282,10 @@ impl World {
 
     fn phone_answers(&mut self, number: &str, letter: &Letter, message: &wa::Message) -> Result<()> {
         self.phone_opens(number, &letter.id)?;
-        if let Some(echo) = echo(message) {
+        // An echo in a group would be heard by other answering phones, for ever.
+        if letter.chat.is_none()
+            && let Some(echo) = echo(message)
+        {
             self.types(number, &letter.from.number, letter.form, Typing::Composing)?;
             let chat = Chat::Person(letter.from.number.clone());
             self.phone_sends(number, &chat, letter.form, echo)?;
@@ -278,7 +294,7 @@ impl World {
     }
 
     /// Shows that something could not be read and asks for it again, with fresh keys.
-    fn phone_cannot_read(&mut self, number: &str, letter: &Letter, error: &anyhow::Error) -> Result<()> {
+    pub(crate) fn phone_cannot_read(&mut self, number: &str, letter: &Letter, error: &anyhow::Error) -> Result<()> {
         let reason = format!("{error:#}");
         tracing::warn!(phone = %DeviceAddress::phone(number), sender = %letter.from, reason, "a phone could not decrypt");
         self.stats.undecryptable += 1;
@@ -316,11 +332,14 @@ impl World {
             "registration",
             account.phone.signal.registration().to_be_bytes().to_vec(),
         );
-        let mut receipt = NodeBuilder::new("receipt")
-            .attr("from", account.jid(letter.form))
-            .attr("id", letter.id.as_str())
-            .attr("t", unix_seconds())
-            .attr("type", "retry");
+        let mut receipt = match &letter.chat {
+            Some(chat) => self.phone_receipt_to_many(number, chat, &letter.id, Some("retry"))?,
+            None => NodeBuilder::new("receipt")
+                .attr("from", account.jid(letter.form))
+                .attr("id", letter.id.as_str())
+                .attr("t", unix_seconds())
+                .attr("type", "retry"),
+        };
         if let Some(recipient) = &letter.recipient {
             receipt = receipt.attr("recipient", recipient.as_str());
         }
@@ -351,7 +370,10 @@ impl World {
 
     /// Sends a message again to a device that could not read it, in a fresh session.
     fn phone_repeats(&mut self, number: &str, node: &Node) -> Result<()> {
-        let from = node.jid("from").context("no sender")?;
+        let chat = node.jid("from").filter(is_many);
+        let from = node
+            .jid(if chat.is_some() { "participant" } else { "from" })
+            .context("no sender")?;
         let asker = self.accounts.resolve(&from).context("the asker is not on WhatsApp")?;
         let id = node.text("id").context("no id")?;
         let round = node
@@ -369,6 +391,9 @@ impl World {
         if let Some(keys) = node.child("keys") {
             let bundle = read_retry_keys(node, keys)?.to_signal(asker.device)?;
             account.phone.signal.begin_session(&asker, &bundle)?;
+        }
+        if let Some(chat) = chat {
+            return self.phone_repeats_to_many(number, &asker, &chat, &id, message, round.unwrap_or(1));
         }
         let recipient = node.text("recipient");
         let message = match &recipient {
@@ -393,6 +418,13 @@ impl World {
         let meta = Envelope::of(&message).meta();
         self.deliver(&asker, stanza.children([enc].into_iter().chain(meta)).build())
     }
+}
+
+/// When the server took a stanza.
+pub(crate) fn sent_at(node: &Node) -> u64 {
+    node.text("t")
+        .and_then(|at| at.parse().ok())
+        .unwrap_or_else(unix_seconds)
 }
 
 /// The `<keys>` of a retry receipt.

@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, bail};
 use whatsapp_rust::buffa::MessageField;
-use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::wacore_binary::{Node, NodeContent};
 use whatsapp_rust::waproto::whatsapp as wa;
 
 use crate::account::{Account, DeviceAddress, Form};
@@ -17,8 +17,10 @@ use crate::world::World;
 impl World {
     /// Sends a message from a phone to a chat, in the given address form, and gives its id.
     pub(crate) fn phone_sends(&mut self, from: &str, to: &Chat, form: Form, message: wa::Message) -> Result<String> {
-        let Chat::Person(to) = to else {
-            bail!("phones cannot write to groups or to their status yet");
+        let to = match to {
+            Chat::Person(number) => number,
+            Chat::Group(group) => return self.phone_sends_to_group(from, group, &message),
+            Chat::Status => return self.phone_posts_status(from, &message),
         };
         let recipient = self.accounts.get(to).context("the recipient is not on WhatsApp")?;
         let (recipient_jid, recipient_devices) = (recipient.jid(form), recipient.devices());
@@ -70,8 +72,27 @@ impl World {
         self.deliver(target, stanza.children([enc].into_iter().chain(meta)).build())
     }
 
-    /// The `<enc>` of a message for one device; `None` if that device has uploaded no keys yet.
+    /// The `<enc>` of a message for one device, damaged if a fault wants that; `None` if that device has uploaded no
+    /// keys yet.
     pub(crate) fn phone_seals(
+        &mut self,
+        from: &str,
+        target: &DeviceAddress,
+        message: &wa::Message,
+    ) -> Result<Option<Node>> {
+        let Some(mut enc) = self.phone_seals_unharmed(from, target, message)? else {
+            return Ok(None);
+        };
+        if self.damages_message_to(target)
+            && let Some(NodeContent::Bytes(bytes)) = &mut enc.content
+        {
+            damage(bytes);
+        }
+        Ok(Some(enc))
+    }
+
+    /// The same without faults.
+    pub(crate) fn phone_seals_unharmed(
         &mut self,
         from: &str,
         target: &DeviceAddress,
@@ -92,13 +113,9 @@ impl World {
             let sender = self.accounts.get_mut(from).context("no such phone")?;
             sender.phone.signal.begin_session(target, &bundle)?;
         }
-        let corrupted = self.damages_message_to(target);
         let sender = self.accounts.get_mut(from).context("no such phone")?;
-        let mut sealed = sender.phone.signal.seal(target, message)?;
+        let sealed = sender.phone.signal.seal(target, message)?;
         sender.phone.save_session(from, target, &mut self.journal)?;
-        if corrupted {
-            damage(&mut sealed.bytes);
-        }
         let enc = NodeBuilder::new("enc").attr("v", "2").attr("type", sealed.kind);
         let enc = Envelope::of(message).on_enc(enc).bytes(sealed.bytes).build();
         Ok(Some(enc))

@@ -281,7 +281,12 @@ impl Client {
 
     /// Asks, and skips to the answer.
     pub async fn ask(&mut self, namespace: &str, kind: &str, children: Vec<Node>) -> Node {
-        let id = self.ask_only(namespace, kind, children).await;
+        self.ask_at("s.whatsapp.net", namespace, kind, children).await
+    }
+
+    /// The same, addressed to somebody else than the server.
+    pub async fn ask_at(&mut self, to: &str, namespace: &str, kind: &str, children: Vec<Node>) -> Node {
+        let id = self.ask_only_at(to, namespace, kind, children).await;
         loop {
             let node = self.next_tagged("iq").await;
             if text(&node, "id") == id {
@@ -292,13 +297,16 @@ impl Client {
 
     /// Asks without waiting; gives the id that the answer will have.
     pub async fn ask_only(&mut self, namespace: &str, kind: &str, children: Vec<Node>) -> String {
+        self.ask_only_at("s.whatsapp.net", namespace, kind, children).await
+    }
+
+    async fn ask_only_at(&mut self, to: &str, namespace: &str, kind: &str, children: Vec<Node>) -> String {
         let id = hex::encode(rand::random::<[u8; 8]>());
         let iq = NodeBuilder::new("iq")
             .attr("id", id.as_str())
             .attr("xmlns", namespace)
             .attr("type", kind);
-        self.send(&iq.attr("to", "s.whatsapp.net").children(children).build())
-            .await;
+        self.send(&iq.attr("to", to).children(children).build()).await;
         id
     }
 }

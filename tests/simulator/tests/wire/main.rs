@@ -9,6 +9,8 @@ mod client;
 mod contents;
 mod devices;
 mod faults;
+mod group_messages;
+mod groups;
 mod https;
 mod linking;
 mod media;
