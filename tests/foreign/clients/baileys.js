@@ -2,12 +2,12 @@
 import './strict.js';
 
 import { Record, told } from '../harness/record.js';
-import { address, read } from './content.js';
+import { address, named, read } from './content.js';
 
 // libsignal prints sessions, keys and all.
 for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
 
-const { default: makeSocket, initAuthCreds, getNextPreKeysNode, Curve, WA_CERT_DETAILS, proto } = await import('baileys');
+const { default: makeSocket, initAuthCreds, getNextPreKeysNode, decryptPollVote, Curve, WA_CERT_DETAILS, proto } = await import('baileys');
 
 /** Any version will do; without one given, programs ask the network for the newest. */
 const VERSION = [2, 3000, 1043857760];
@@ -39,6 +39,7 @@ export class Baileys {
   creds = initAuthCreds();
   #keys = memoryKeys();
   #sent = new Map();
+  #polls = new Map();
   #wanted = false;
 
   constructor(simulator, name = 'Baileys') {
@@ -312,8 +313,22 @@ export class Baileys {
     return this.#send(to, { delete: { remoteJid: address(to), fromMe: true, id } });
   }
 
-  sendPoll(to, name, values) {
-    return this.#send(to, { poll: { name, values, selectableCount: 1 } });
+  async sendPoll(to, name, values) {
+    const id = await this.#send(to, { poll: { name, values, selectableCount: 1 } });
+    this.#polls.set(id, values);
+    return id;
+  }
+
+  /** The options of the first vote in a poll of this client; Baileys leaves the opening to its user. */
+  async votes(poll) {
+    const { raw } = await this.message(`a vote in ${poll}`, { kind: 'vote', target: poll });
+    const vote = decryptPollVote(raw.message.pollUpdateMessage.vote, {
+      pollMsgId: poll,
+      pollEncKey: this.#sent.get(poll).messageContextInfo.messageSecret,
+      pollCreatorJid: address(this.phone),
+      voterJid: raw.key.remoteJid,
+    });
+    return named(vote.selectedOptions, this.#polls.get(poll));
   }
 
   /** Uploads five more keys in one go; Baileys' own way tries for ever. */

@@ -1,4 +1,5 @@
 // What a decrypted message says, told the same way for all clients: the protocol's message type is theirs in common.
+import { createHash } from 'node:crypto';
 
 const REVOKE = 0;
 const EDIT = 14;
@@ -55,4 +56,11 @@ export function read(message) {
 /** The address of a phone number; addresses stay what they are. */
 export function address(to) {
   return to.includes('@') ? to : `${to}@s.whatsapp.net`;
+}
+
+/** The options whose hashes a vote has. */
+export function named(hashes, options) {
+  return hashes.map((hash) =>
+    options.find((option) => createHash('sha256').update(option).digest().equals(Buffer.from(hash))),
+  );
 }

@@ -71,9 +71,6 @@ export class Zapo {
     );
     client.on('failure', ({ failureReason }) => record.add({ event: 'failure', code: failureReason }));
     client.on('message', (message) => this.#message(message));
-    client.on('message_addon', ({ kind, targetMessageId, senderJid, decrypted }) =>
-      record.add({ event: 'addon', kind, target: targetMessageId, sender: senderJid, decrypted }),
-    );
     client.on('message_receipt', ({ stanzaId, stanzaType, rawNode, participantJid }) => {
       const listed = Array.isArray(rawNode.content)
         ? rawNode.content.flatMap((list) => (list.tag === 'list' ? list.content.map((item) => item.attrs.id) : []))
@@ -229,7 +226,7 @@ export class Zapo {
   }
 
   reply(message, text) {
-    const contextInfo = { stanzaId: message.id, participant: message.sender, quotedMessage: message.raw.message };
+    const contextInfo = { stanzaId: message.id, participant: message.sender.replace(/:\d+@/, '@'), quotedMessage: message.raw.message };
     return this.#send(message.chat, { extendedTextMessage: { text, contextInfo } });
   }
 

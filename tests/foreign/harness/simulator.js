@@ -121,7 +121,7 @@ export class Simulator {
 
   /** A phone sends something that has fields. */
   async phoneSendsBody(from, to, body) {
-    return (await this.post('mock-phone/send', { from, to }, JSON.stringify(body))).id;
+    return (await this.post('mock-phone/send', {}, JSON.stringify({ from, to, ...body }))).id;
   }
 
   /** The phone's owner opens a message. */
