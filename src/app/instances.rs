@@ -12,7 +12,7 @@ use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId};
-use crate::domain::instance::{Instance, Status, StatusReason};
+use crate::domain::instance::{Instance, Settings, Status, StatusReason};
 use crate::engine::{PairCode, Qr};
 use crate::sys::clock;
 
@@ -165,6 +165,7 @@ pub async fn create(app: &App, caller: &Caller, name: String, metadata: Map<Stri
         status_reason: None,
         last_seen_at: None,
         metadata,
+        settings: Settings::default(),
         wanted: false,
         created_at: now,
         updated_at: now,

@@ -52,6 +52,10 @@ codes! {
     InstanceNotFound = "instance_not_found",
     /// No such outbound message.
     MessageNotFound = "message_not_found",
+    /// No such webhook endpoint, or it was deleted.
+    EndpointNotFound = "endpoint_not_found",
+    /// No such webhook delivery, or it was swept.
+    DeliveryNotFound = "delivery_not_found",
     /// No such API key, or it is revoked.
     KeyNotFound = "key_not_found",
     /// The path exists, this method on it does not.
@@ -74,6 +78,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type",
     /// The number has no WhatsApp account.
     RecipientNotOnWhatsapp = "recipient_not_on_whatsapp",
+    /// Webhooks may not be sent to this address; `details.reason` says why.
+    WebhookUrlRefused = "webhook_url_refused",
     /// Too many requests.
     RateLimited = "rate_limited",
     /// Too many open streams.

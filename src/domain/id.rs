@@ -107,10 +107,31 @@ id!(
     "req"
 );
 id!(
+    /// Names a webhook endpoint.
+    EndpointId,
+    "wh"
+);
+id!(
+    /// Names the delivery of one event to one endpoint.
+    DeliveryId,
+    "dlv"
+);
+id!(
     /// Names the single owner of this installation.
     CustomerId,
     "cust"
 );
+
+impl DeliveryId {
+    /// The id of the delivery with this place, dated `at`: deliveries of one millisecond are listed in their order too.
+    pub fn numbered(at: Timestamp, sequence: u64) -> Self {
+        let millis = u64::try_from(at.millis()).unwrap_or(0);
+        Self(Ulid::from_parts(
+            millis,
+            u128::from(sequence) << 16 | u128::from(rand::random::<u16>()),
+        ))
+    }
+}
 
 impl EventId {
     /// The id that follows `last`: dated `now` while the clock runs forward, else one more than `last`.
@@ -123,6 +144,13 @@ impl EventId {
             Some(last) if fresh <= last => EventId::from_u128(last.to_u128() + 1),
             _ => fresh,
         }
+    }
+
+    /// An id for a message to one webhook endpoint alone: dated like the others, in no order with them and never in
+    /// the journal.
+    #[must_use]
+    pub fn apart(now: Timestamp) -> EventId {
+        EventId::new(now)
     }
 
     /// When the event was committed, by the clock that dated it.

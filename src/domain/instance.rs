@@ -11,6 +11,7 @@ use super::Timestamp;
 use super::address::Address;
 use super::event::DisconnectReason;
 use super::id::InstanceId;
+use super::webhook::DEFAULT_BACKOFF;
 
 /// Where an instance stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +83,9 @@ pub struct Instance {
     pub last_seen_at: Option<Timestamp>,
     /// The caller's own data, at most 16 KiB.
     pub metadata: Map<String, Value>,
+    /// What the owner has chosen for it.
+    #[serde(default)]
+    pub settings: Settings,
     /// Whether the owner wants it running; a start of the process resumes only these.
     pub wanted: bool,
     /// When it was made.
@@ -90,6 +94,21 @@ pub struct Instance {
     pub updated_at: Timestamp,
     /// When it was deleted; the row stays so that the log remains readable.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// What the owner has chosen for one instance; what is not chosen follows the product's defaults.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Waits in seconds before the second and later attempts to deliver this instance's events to a webhook.
+    pub callback_backoff: Option<Vec<u32>>,
+}
+
+impl Settings {
+    /// The waits that apply.
+    pub fn backoff(&self) -> &[u32] {
+        self.callback_backoff.as_deref().unwrap_or(DEFAULT_BACKOFF)
+    }
 }
 
 impl Instance {

@@ -11,5 +11,6 @@ pub mod id;
 pub mod instance;
 pub mod message;
 pub mod qr;
+pub mod webhook;
 
 pub use crate::sys::clock::Timestamp;

@@ -215,6 +215,7 @@ pub(super) async fn forget(store: &Store, id: InstanceId) -> Result<(), WriteErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::instance::Settings;
 
     fn instance(status: Status, linked: bool) -> Instance {
         Instance {
@@ -228,6 +229,7 @@ mod tests {
             status_reason: None,
             last_seen_at: None,
             metadata: serde_json::Map::new(),
+            settings: Settings::default(),
             wanted: true,
             created_at: Timestamp::EPOCH,
             updated_at: Timestamp::EPOCH,

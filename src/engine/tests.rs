@@ -95,6 +95,7 @@ impl House {
                     status_reason: None,
                     last_seen_at: None,
                     metadata: serde_json::Map::new(),
+                    settings: crate::domain::instance::Settings::default(),
                     wanted: false,
                     created_at: clock::now(),
                     updated_at: clock::now(),

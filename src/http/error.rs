@@ -39,7 +39,12 @@ pub const fn status(code: Code) -> StatusCode {
         Code::MalformedJson | Code::ValidationFailed => StatusCode::BAD_REQUEST,
         Code::AuthMissing | Code::AuthMalformed | Code::AuthInvalid | Code::AuthExpired => StatusCode::UNAUTHORIZED,
         Code::InsufficientScope | Code::InstanceAccessDenied | Code::InstanceScopedKey => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::InstanceNotFound | Code::MessageNotFound | Code::KeyNotFound => StatusCode::NOT_FOUND,
+        Code::NotFound
+        | Code::InstanceNotFound
+        | Code::MessageNotFound
+        | Code::EndpointNotFound
+        | Code::DeliveryNotFound
+        | Code::KeyNotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotConnected
         | Code::InvalidLifecycleTransition
@@ -49,7 +54,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::IdempotencyConflict => StatusCode::CONFLICT,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::RecipientNotOnWhatsapp => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::RecipientNotOnWhatsapp | Code::WebhookUrlRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
         Code::WhatsappRefused | Code::PairCodeFailed => StatusCode::BAD_GATEWAY,
         Code::AtCapacity | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,

@@ -103,7 +103,6 @@ impl<'a> Parts<'a> {
         self.take().map(u128::from_be_bytes)
     }
 
-    #[cfg(test)]
     pub(super) fn i64(&mut self) -> Option<i64> {
         self.take()
             .map(|bytes| (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed())

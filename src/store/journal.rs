@@ -56,7 +56,8 @@ pub struct JournalPage {
 }
 
 impl Tx<'_> {
-    /// Appends an event to the journal and gives it its id; it is published after the commit.
+    /// Appends an event to the journal, with a delivery for each webhook endpoint that wants it, and gives it its id;
+    /// it is published after the commit.
     pub fn append_event(&mut self, event: &Event) -> Result<EventId, WriteError> {
         let id = EventId::following(self.batch.head.last_event, clock::now());
         let frame = event
@@ -68,6 +69,7 @@ impl Tx<'_> {
         head.last_event = Some(id);
         head.journal_rows += 1;
         head.journal_bytes += row.len() as u64;
+        self.deliver_to_endpoints(&frame, event)?;
         self.batch.frames.push(Arc::new(frame));
         Ok(id)
     }
@@ -134,7 +136,7 @@ fn to_row(frame: &Frame) -> Vec<u8> {
     row
 }
 
-fn from_row(key: &[u8], row: &[u8]) -> Result<Frame, Cause> {
+pub(super) fn from_row(key: &[u8], row: &[u8]) -> Result<Frame, Cause> {
     let short = || Cause::from("too short");
     let id = Parts(key).id().ok_or_else(short)?;
     let mut parts = Parts(row);

@@ -1,6 +1,6 @@
 //! The one redb file: every table, one writer thread with group commit, readers beside it.
 //!
-//! Facts, their events and (later) their webhook deliveries are stored in one transaction through [`Store::write`];
+//! Facts, their events and their webhook deliveries are stored in one transaction through [`Store::write`];
 //! after the commit the writer hands the new frames, in commit order, to the [`CommitSink`].
 //!
 //! Where to look: `tables` is every table on one page, `writer` the thread, `rows` what a transaction can do, then one
@@ -8,6 +8,7 @@
 
 mod answers;
 mod compaction;
+mod deliveries;
 mod encoding;
 mod error;
 mod inbound;
@@ -21,6 +22,7 @@ pub mod session;
 mod space;
 mod sweep;
 mod tables;
+mod webhooks;
 mod writer;
 
 #[cfg(test)]
@@ -42,6 +44,7 @@ use crate::domain::id::EventId;
 
 pub use answers::{REMEMBERED_FOR, Remembered};
 pub use compaction::{Compacted, compact};
+pub use deliveries::{Debt, DeliveryFilter, DeliveryPage, EventsFor, NewDelivery, Retry, Stretch, Waiting};
 pub use error::{OpenError, ReadError, WriteError};
 pub use inbound::{INBOUND_KNOWN_FOR, InboundKey};
 pub use journal::JournalPage;

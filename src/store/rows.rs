@@ -10,6 +10,7 @@ use super::error::{Fault, ReadError, WriteError};
 use super::journal::Head;
 use super::tables::Table;
 use crate::domain::event::SharedFrame;
+use crate::domain::webhook::Endpoint;
 
 /// A consistent view for reading.
 pub struct View<'a> {
@@ -29,6 +30,9 @@ pub(super) struct Batch {
     pub(super) head: Head,
     /// Events to publish once this is committed.
     pub(super) frames: Vec<SharedFrame>,
+    /// The webhook endpoints that take events; read when the first event needs them, forgotten when one is changed or
+    /// anything is undone.
+    pub(super) endpoints: Option<Vec<Endpoint>>,
     /// Whether the running operation has written.
     pub(super) wrote: bool,
     /// Whether an operation before it has written.

@@ -11,7 +11,7 @@ use crate::domain::id::CustomerId;
 use crate::sys::clock;
 
 /// The schema this version writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 const ROW: &[u8] = b"schema";
 pub(super) const CUSTOMER: &[u8] = b"customer";
@@ -26,8 +26,11 @@ struct Written {
 /// A step from one schema to the next, in the transaction that also writes the new number.
 type Migration = fn(&WriteTransaction) -> Result<(), Cause>;
 
-/// The steps; the first one leads from schema 1 to 2.
-const MIGRATIONS: &[Migration] = &[];
+/// The steps; the first one leads from schema 1 to 2. New tables are made before the steps run.
+const MIGRATIONS: &[Migration] = &[
+    // 2 brought the tables of webhooks.
+    |_| Ok(()),
+];
 
 const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA as usize);
 

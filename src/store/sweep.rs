@@ -44,11 +44,13 @@ pub struct Swept {
     pub answers: u64,
     /// Notes of inbound messages.
     pub inbound: u64,
+    /// Webhook deliveries.
+    pub deliveries: u64,
 }
 
 impl Store {
     /// Removes what the limits no longer allow, and what its own age ends: answers after 24 hours, notes of inbound
-    /// messages after 30 days. Meant to be called every few minutes; with nothing to remove it writes nothing.
+    /// messages after 30 days, webhook deliveries when they say so. Meant to be called every few minutes; with nothing to remove it writes nothing.
     pub async fn sweep(&self, limits: SweepLimits) -> Result<Swept, WriteError> {
         let now = clock::now();
         Ok(Swept {
@@ -60,6 +62,7 @@ impl Store {
             inbound: self
                 .sweep_pair(INBOUND, INBOUND_BY_TIME, now.minus(INBOUND_KNOWN_FOR))
                 .await?,
+            deliveries: self.sweep_deliveries(now).await?,
         })
     }
 
@@ -118,6 +121,17 @@ impl Store {
             if !more {
                 return Ok(swept);
             }
+        }
+    }
+
+    async fn sweep_deliveries(&self, now: Timestamp) -> Result<u64, WriteError> {
+        let mut swept = 0;
+        loop {
+            let keys = self.read(|view| view.expired_deliveries(now, CHUNK))?;
+            if keys.is_empty() {
+                return Ok(swept);
+            }
+            swept += self.tidy(move |tx| tx.remove_deliveries(&keys)).await?;
         }
     }
 

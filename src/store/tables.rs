@@ -59,6 +59,25 @@ tables! {
     /// Stored at, instance id, digest → nothing.
     INBOUND_BY_TIME = "inbound_by_time",
 
+    /// Endpoint id → the webhook endpoint, deleted or not.
+    WEBHOOK_ENDPOINTS = "webhook_endpoints",
+    /// Endpoint id → how its deliveries have gone.
+    WEBHOOK_HEALTH = "webhook_health",
+    /// Delivery id → the delivery, without its payload. Swept by `expires_at`.
+    DELIVERIES = "deliveries",
+    /// Endpoint id, sequence → delivery id (16 bytes), order (8). Only what was never attempted.
+    DELIVERIES_NEW = "deliveries_new",
+    /// Endpoint id, due at, sequence → delivery id. Only what failed and is tried again.
+    DELIVERIES_RETRIED = "deliveries_retried",
+    /// Endpoint id, delivery id → nothing.
+    DELIVERIES_BY_ENDPOINT = "deliveries_by_endpoint",
+    /// Event id, delivery id → nothing; the last one takes the payload with it.
+    DELIVERIES_BY_EVENT = "deliveries_by_event",
+    /// Expires at, delivery id → nothing.
+    DELIVERIES_BY_EXPIRY = "deliveries_by_expiry",
+    /// Event id → the event as JSON, for as long as a delivery of it is kept.
+    PAYLOADS = "payloads",
+
     /// Session → the linked device.
     DEVICES = "session_devices",
     /// Session, address → the peer's identity key, 32 bytes.

@@ -7,6 +7,7 @@
 
 mod callers;
 mod crash;
+mod deliveries;
 pub(super) mod disk;
 mod faults;
 mod measure;

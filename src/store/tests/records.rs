@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::access::ApiKey;
 use crate::domain::address::Address;
 use crate::domain::id::KeyId;
-use crate::domain::instance::{Instance, Status};
+use crate::domain::instance::{Instance, Settings, Status};
 use crate::domain::message::{MessageId, Outbound, OutboundState};
 use crate::store::{InboundKey, Remembered, Store, SweepLimits, Swept, compact};
 use crate::sys::clock;
@@ -44,6 +44,7 @@ fn instance(number: u128, session: u32) -> Instance {
         status_reason: None,
         last_seen_at: None,
         metadata: serde_json::Map::new(),
+        settings: Settings::default(),
         wanted: true,
         created_at: Timestamp::from_millis(1),
         updated_at: Timestamp::from_millis(1),
@@ -296,7 +297,8 @@ async fn a_sweep_removes_by_age_and_size_and_never_what_is_still_under_way() {
             events: 0,
             messages: 1200,
             answers: 0,
-            inbound: 1
+            inbound: 1,
+            deliveries: 0
         }
     );
     let instance = InstanceId::from_u128(1);
