@@ -16,6 +16,7 @@
 //! - [`store`]: the one file. A fact, its event and its deliveries are one transaction.
 //! - [`bus`]: committed events, to whoever listens now.
 //! - [`engine`]: WhatsApp sessions.
+//! - [`webhooks`]: brings committed events to their endpoints, however long that takes.
 //! - [`app`]: the use cases, callable without HTTP.
 //! - [`http`]: the site: the API by one table of routes, the live stream, the page.
 //! - [`config`], [`telemetry`]: the settings and their layers; the log and what may speak in it.
@@ -31,3 +32,4 @@ pub mod http;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
+pub mod webhooks;

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Timestamp;
-use super::event::{EventFilter, EventName};
+use super::event::{API_VERSION, EventFilter, EventName};
 use super::id::{DeliveryId, EndpointId, EventId, InstanceId, RequestId};
 
 /// Waits before the second, third … attempt when the instance has no `callback_backoff` of its own.
@@ -373,6 +373,18 @@ impl Delivery {
         self.attempts.push(attempt);
         self.updated_at = now;
     }
+}
+
+/// The body of a delivery that no event caused, in the shape of events.
+pub fn synthetic(subject: Subject, endpoint: EndpointId, id: EventId, now: Timestamp) -> String {
+    serde_json::json!({
+        "event": subject,
+        "endpoint_id": endpoint,
+        "event_id": id,
+        "api_version": API_VERSION,
+        "occurred_at": now,
+    })
+    .to_string()
 }
 
 /// How long to wait before the given attempt (the first one is 1), or `None` when there is none left.

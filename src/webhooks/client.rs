@@ -1,0 +1,201 @@
+//! One attempt: posts a body to an address that the guard admits, and tells how it went.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use url::Url;
+
+use super::guard::{Policy, Refusal};
+use crate::domain::webhook::{ANSWER_KEPT, Attempt};
+use crate::sys::clock;
+
+/// How the receiver may know us.
+const USER_AGENT: &str = concat!("whatisup-webhooks/", env!("CARGO_PKG_VERSION"));
+
+/// An answer counts once its status is there; its body is only for people, and gets this long.
+const BODY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long an idle connection is kept for the next event.
+const IDLE_FOR: Duration = Duration::from_secs(30);
+
+/// Posts webhooks; cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    policy: Arc<Policy>,
+    /// For https.
+    secure: reqwest::Client,
+    /// For http: resolves under the stricter rule.
+    plain: reqwest::Client,
+    timeout: Duration,
+}
+
+/// No client could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the client for webhooks could not be made: {0}")]
+pub struct Unusable(#[from] Box<dyn std::error::Error + Send + Sync>);
+
+impl Client {
+    /// A client under this policy, which gives each attempt this long.
+    pub fn new(policy: Policy, timeout: Duration) -> Result<Self, Unusable> {
+        let policy = Arc::new(policy);
+        let make = |plain: bool| {
+            let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+            let tls = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| Unusable(error.into()))?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls)
+                .user_agent(USER_AGENT)
+                // A proxy from the environment would resolve names by itself, past the guard.
+                .no_proxy()
+                // A redirect would be a second address that nobody registered.
+                .redirect(reqwest::redirect::Policy::none())
+                .dns_resolver(Arc::new(Guarded {
+                    policy: Arc::clone(&policy),
+                    plain,
+                }))
+                .pool_idle_timeout(IDLE_FOR)
+                .pool_max_idle_per_host(2)
+                .retry(reqwest::retry::never())
+                .build()
+                .map_err(|error| Unusable(error.into()))
+        };
+        let (secure, plain) = (make(false)?, make(true)?);
+        Ok(Self {
+            policy,
+            secure,
+            plain,
+            timeout,
+        })
+    }
+
+    /// What may be called.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Posts once. Never fails: whatever happens is the attempt.
+    pub async fn post(&self, target: &str, headers: &[(&'static str, String)], body: Bytes) -> Attempt {
+        let (at, began) = (clock::now(), clock::moment());
+        let answered = match self.policy.check_url(target) {
+            Ok(url) => clock::timeout(self.timeout, self.send(url, headers, body))
+                .await
+                .unwrap_or_else(|_| Err(format!("no answer within {} s", self.timeout.as_secs()))),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        let mut attempt = Attempt {
+            at,
+            duration_ms: 0,
+            response_status: None,
+            response_body: None,
+            error: None,
+        };
+        match answered {
+            Ok((status, body)) => {
+                attempt.response_status = Some(status);
+                attempt.response_body = body;
+            }
+            Err(error) => attempt.error = Some(error),
+        }
+        attempt.duration_ms = u64::try_from(clock::moment().since(began).as_millis()).unwrap_or(u64::MAX);
+        attempt
+    }
+
+    async fn send(
+        &self,
+        url: Url,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<(u16, Option<String>), String> {
+        let client = if url.scheme() == "http" {
+            &self.plain
+        } else {
+            &self.secure
+        };
+        let mut named = HeaderMap::with_capacity(headers.len() + 1);
+        named.insert(
+            reqwest::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            named.insert(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
+        }
+        let answer = client
+            .post(url)
+            .headers(named)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| told(&error))?;
+        let status = answer.status().as_u16();
+        Ok((status, beginning(answer).await))
+    }
+}
+
+/// The beginning of an answer's body as text. The rest is never read: the connection is dropped with it.
+async fn beginning(mut answer: reqwest::Response) -> Option<String> {
+    let mut kept = Vec::new();
+    let read = async {
+        while kept.len() < ANSWER_KEPT {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
+                    let wanted = chunk.len().min(ANSWER_KEPT - kept.len());
+                    kept.extend_from_slice(&chunk[..wanted]);
+                }
+                // A body that breaks off changes nothing about the status before it.
+                Ok(None) | Err(_) => return,
+            }
+        }
+    };
+    let _ = clock::timeout(BODY_WITHIN, read).await;
+    (!kept.is_empty()).then(|| String::from_utf8_lossy(&kept).into_owned())
+}
+
+/// What went wrong, for the person who looks after the receiver; without the address, which may hold a token.
+fn told(error: &reqwest::Error) -> String {
+    let mut source = error.source();
+    let mut last = None;
+    while let Some(cause) = source {
+        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
+            return refusal.to_string();
+        }
+        last = Some(cause.to_string());
+        source = cause.source();
+    }
+    let what = if error.is_connect() {
+        "could not connect"
+    } else if error.is_timeout() {
+        "timed out"
+    } else {
+        "the connection broke off before an answer came"
+    };
+    match last {
+        Some(cause) => format!("{what}: {cause}"),
+        None => what.to_owned(),
+    }
+}
+
+/// Resolves names under the guard; what it gives is what is connected to.
+struct Guarded {
+    policy: Arc<Policy>,
+    plain: bool,
+}
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, plain) = (Arc::clone(&self.policy), self.plain);
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = policy.resolve(name.as_str(), plain).await?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
