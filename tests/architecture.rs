@@ -30,8 +30,6 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wacore", WHATSAPP),
     ("waproto", WHATSAPP),
     ("clap", &["src/cli/", "src/config/"]),
-    ("reqwest", &["src/webhooks/"]),
-    ("ring", &["src/webhooks/"]),
 ];
 
 /// WhatsApp's crates: where sessions run, where their keys are kept, and where that keeping is tested.

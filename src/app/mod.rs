@@ -5,13 +5,16 @@
 //! respect, so that no front door can forget to ask.
 
 pub mod authentication;
+pub mod deliveries;
 pub mod events;
 pub mod instances;
 pub mod keys;
 pub mod limits;
 pub mod messages;
+pub mod settings;
 pub mod stream_tokens;
 pub mod system;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -22,6 +25,7 @@ use crate::bus::Bus;
 use crate::domain::id::CustomerId;
 use crate::engine::Engine;
 use crate::store::{ReadError, Store};
+use crate::webhooks::Webhooks;
 
 /// What the use cases are told once, at start.
 #[derive(Clone)]
@@ -45,6 +49,8 @@ pub struct App {
     pub bus: Bus,
     /// WhatsApp.
     pub engine: Engine,
+    /// Deliveries to webhook endpoints.
+    pub webhooks: Webhooks,
     /// API keys.
     pub keys: keys::Keyring,
     /// Open event streams, counted by key.
@@ -55,16 +61,52 @@ pub struct App {
 
 impl App {
     /// Puts the use cases on top of the running rooms.
-    pub fn new(store: Store, bus: Bus, engine: Engine, options: &Options) -> App {
+    pub fn new(store: Store, bus: Bus, engine: Engine, webhooks: Webhooks, options: &Options) -> App {
         let streams = events::Streams::new(options.max_streams_per_key);
         let keys = keys::Keyring::new(store.clone(), options.pepper).ending(streams.clone());
         App {
             store,
             bus,
             engine,
+            webhooks,
             keys,
             streams,
             limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),
+        }
+    }
+}
+
+/// What a change does to a field that can be empty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Change<T> {
+    /// Leaves it as it is.
+    #[default]
+    Keep,
+    /// Empties it, or brings its default back.
+    Clear,
+    /// Sets it.
+    To(T),
+}
+
+impl<T> Change<T> {
+    /// A field that stood there (`null` included) with what was read of it.
+    pub fn given(is_given: bool, value: Option<T>) -> Self {
+        match value {
+            Some(value) => Change::To(value),
+            None if is_given => Change::Clear,
+            None => Change::Keep,
+        }
+    }
+
+    /// Does it.
+    fn apply(&self, field: &mut Option<T>)
+    where
+        T: Clone,
+    {
+        match self {
+            Change::Keep => {}
+            Change::Clear => *field = None,
+            Change::To(value) => *field = Some(value.clone()),
         }
     }
 }

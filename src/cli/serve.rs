@@ -28,6 +28,9 @@ use crate::http;
 use crate::store::{Store, SweepLimits};
 use crate::sys::clock;
 use crate::telemetry;
+use crate::webhooks::guard::Policy;
+use crate::webhooks::secrets::SecretBox;
+use crate::webhooks::{self, Webhooks};
 
 /// Running requests get five seconds of this from the site itself.
 const SITE_STOPS_WITHIN: Duration = Duration::from_millis(5_500);
@@ -77,7 +80,9 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         ..engine_options
     };
     let engine = Engine::start(store.clone(), engine_options).await;
-    let app = App::new(store.clone(), bus, engine, &app_options(config, &state));
+    let webhooks = Webhooks::start(store.clone(), &bus, webhook_options(config, &state)?)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let app = App::new(store.clone(), bus, engine, webhooks, &app_options(config, &state));
     // Before anybody is let in, so that whoever reads "listening" finds it done.
     if state.is_first_start() {
         first_start(config, &app).await?;
@@ -184,6 +189,7 @@ impl Running {
         {
             tracing::warn!("some sessions did not end in time; they come back from their stored state");
         }
+        self.app.webhooks.stop().await;
         if clock::timeout(STORE_STOPS_WITHIN, self.app.store.close())
             .await
             .is_err()
@@ -241,6 +247,24 @@ fn engine_options(config: &Config) -> engine::Options {
         ack_timeout: Duration::from_secs(whatsapp.ack_timeout_seconds.into()),
         max_sessions: config.limits.max_instances as usize,
     }
+}
+
+fn webhook_options(config: &Config, state: &State) -> Result<webhooks::Options, Failure> {
+    let settings = &config.webhooks;
+    let allow_private = settings
+        .allow_private
+        .iter()
+        .map(|network| network.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| Failure::Usage("webhooks.allow_private must name networks such as 192.168.1.0/24".into()))?;
+    Ok(webhooks::Options {
+        policy: Policy {
+            allow_private,
+            allow_http: settings.allow_http,
+        },
+        timeout: Duration::from_secs(settings.timeout_seconds.into()),
+        secrets: SecretBox::new(state.secrets_key.bytes()),
+    })
 }
 
 fn site_options(config: &Config) -> http::Options {

@@ -8,14 +8,16 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::store;
 use crate::sys::paths::{self, Prepared};
-use crate::sys::secret::{self, Pepper};
+use crate::sys::secret::{self, RandomKey};
 
 /// A state folder that is ready for the store to be opened.
 pub(super) struct State {
     /// How to open the store.
     pub store: store::Options,
     /// What turns keys into what the store keeps.
-    pub pepper: Pepper,
+    pub pepper: RandomKey,
+    /// What seals the signing secrets of webhooks.
+    pub secrets_key: RandomKey,
     /// There until what a first start does is done, also when it was interrupted.
     marker: PathBuf,
     /// What is odd but was mended.
@@ -42,6 +44,7 @@ impl State {
         let marker = folder.join(".first-start");
         let exists = path.exists();
         let pepper = pepper(context, exists, &mut warnings)?;
+        let secrets_key = secrets_key(context, &mut warnings)?;
         if !exists {
             fs::write(&marker, "").map_err(|error| unwritable(folder, &error))?;
         }
@@ -53,6 +56,7 @@ impl State {
                 reserve_bytes: settings.reserve_bytes,
             },
             pepper,
+            secrets_key,
             marker,
             warnings,
         })
@@ -81,14 +85,14 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Failed(format!("{} cannot be written: {error}", path.display()))
 }
 
-fn pepper(context: &Context, store_exists: bool, warnings: &mut Vec<String>) -> Result<Pepper, Failure> {
+fn pepper(context: &Context, store_exists: bool, warnings: &mut Vec<String>) -> Result<RandomKey, Failure> {
     if let Some(text) = &context.config().pepper {
-        return Pepper::parse(text.expose())
+        return RandomKey::parse(text.expose())
             .ok_or_else(|| Failure::Usage("WHATISUP_PEPPER_FILE must name a file with 64 hexadecimal digits".into()));
     }
     let path = context.state.join("pepper");
     let failed = |problem: secret::SecretProblem| Failure::Failed(problem.to_string());
-    if let Some(pepper) = Pepper::read(&path).map_err(failed)? {
+    if let Some(pepper) = RandomKey::read(&path).map_err(failed)? {
         if secret::is_exposed(&path) {
             warnings.push(format!("other users may read {}; chmod 600 it", path.display()));
         }
@@ -102,7 +106,26 @@ fn pepper(context: &Context, store_exists: bool, warnings: &mut Vec<String>) -> 
             path.display()
         )));
     }
-    Pepper::create(&path).map_err(failed)
+    RandomKey::create(&path).map_err(failed)
+}
+
+/// The key of the signing secrets. One that is missing is made anew: the endpoints then say that their secrets must be
+/// rotated, and nothing else is lost.
+fn secrets_key(context: &Context, warnings: &mut Vec<String>) -> Result<RandomKey, Failure> {
+    if let Some(text) = &context.config().secrets_key {
+        return RandomKey::parse(text.expose()).ok_or_else(|| {
+            Failure::Usage("WHATISUP_SECRETS_KEY_FILE must name a file with 64 hexadecimal digits".into())
+        });
+    }
+    let path = context.state.join("secrets.key");
+    let failed = |problem: secret::SecretProblem| Failure::Failed(problem.to_string());
+    let Some(key) = RandomKey::read(&path).map_err(failed)? else {
+        return RandomKey::create(&path).map_err(failed);
+    };
+    if secret::is_exposed(&path) {
+        warnings.push(format!("other users may read {}; chmod 600 it", path.display()));
+    }
+    Ok(key)
 }
 
 #[cfg(test)]

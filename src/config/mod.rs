@@ -50,6 +50,11 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("x-secret" = true))]
     pub pepper: Option<Secret>,
+    /// 64 hexadecimal digits that seal the signing secrets of webhooks in the store. Secret: named by
+    /// `WHATISUP_SECRETS_KEY_FILE` alone. Default: made at first start, in the file `secrets.key` of the state folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true))]
+    pub secrets_key: Option<Secret>,
     /// What is written to the log (standard error).
     pub log: Log,
     /// How much one caller may ask for.
@@ -62,6 +67,8 @@ pub struct Config {
     pub store: Store,
     /// The connection to WhatsApp.
     pub whatsapp: Whatsapp,
+    /// How events are posted to webhook endpoints.
+    pub webhooks: Webhooks,
 }
 
 impl Default for Config {
@@ -72,12 +79,14 @@ impl Default for Config {
             admin_socket: None,
             bootstrap_key: None,
             pepper: None,
+            secrets_key: None,
             log: Log::default(),
             limits: Limits::default(),
             cors: Cors::default(),
             journal: Journal::default(),
             store: Store::default(),
             whatsapp: Whatsapp::default(),
+            webhooks: Webhooks::default(),
         }
     }
 }
@@ -218,6 +227,29 @@ impl Default for Whatsapp {
             device_name: "WhatIsUp".into(),
             connect_timeout_seconds: 20,
             ack_timeout_seconds: 20,
+        }
+    }
+}
+
+/// `webhooks.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Networks that are not public and may be called all the same, over http too, such as `192.168.1.0/24`. Everything
+    /// else that is private, on this machine, or a cloud's metadata is refused.
+    pub allow_private: Vec<String>,
+    /// Whether public addresses may be called over http, where everybody on the way can read the events.
+    pub allow_http: bool,
+    /// How long a receiver may take to answer.
+    pub timeout_seconds: u32,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            allow_private: Vec::new(),
+            allow_http: false,
+            timeout_seconds: 15,
         }
     }
 }

@@ -54,11 +54,29 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         );
     }
     if let Some(pepper) = &config.pepper
-        && crate::sys::secret::Pepper::parse(pepper.expose()).is_none()
+        && crate::sys::secret::RandomKey::parse(pepper.expose()).is_none()
     {
         check("pepper", Some("must be 64 hexadecimal digits".into()));
     }
+    if let Some(key) = &config.secrets_key
+        && crate::sys::secret::RandomKey::parse(key.expose()).is_none()
+    {
+        check("secrets_key", Some("must be 64 hexadecimal digits".into()));
+    }
+    for network in &config.webhooks.allow_private {
+        check("webhooks.allow_private", network_problem(network));
+    }
+    check(
+        "webhooks.timeout_seconds",
+        at_least(config.webhooks.timeout_seconds.into(), 1),
+    );
     found
+}
+
+fn network_problem(text: &str) -> Option<String> {
+    text.parse::<ipnet::IpNet>()
+        .is_err()
+        .then(|| format!("\"{text}\" is no network; write it as 192.168.1.0/24, a single address as 192.168.1.7/32"))
 }
 
 fn at_least(value: u64, least: u64) -> Option<String> {

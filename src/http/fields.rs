@@ -99,6 +99,11 @@ impl Fields<'_> {
         self.map.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether the field is there, `null` included: in a change, `null` is not the same as nothing.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
     /// Notes a problem with a field.
     pub fn refuse(&mut self, name: &str, problem: impl Into<String>) {
         self.problems
@@ -247,6 +252,34 @@ impl Fields<'_> {
             }
         }
         Some(list)
+    }
+
+    /// An array of at most `max` whole numbers in a range, if there.
+    pub fn numbers(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<Vec<u64>> {
+        let (low, high) = (*range.start(), *range.end());
+        let items = match self.value(name)? {
+            Value::Array(items) if items.len() <= max => items,
+            _ => {
+                self.refuse(name, format!("must be an array of at most {max} whole numbers"));
+                return None;
+            }
+        };
+        let mut numbers = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            match item.as_u64().filter(|number| range.contains(number)) {
+                Some(number) => numbers.push(number),
+                None => self.refuse(
+                    &format!("{name}[{index}]"),
+                    format!("must be a whole number from {low} to {high}"),
+                ),
+            }
+        }
+        Some(numbers)
     }
 
     /// A JSON object as it is, if there.

@@ -59,7 +59,7 @@ pub enum SecretProblem {
     Empty(PathBuf),
     /// Not the form that is wanted.
     #[error("the file {} must hold 64 hexadecimal digits; restore it from a backup", .0.display())]
-    NotAPepper(PathBuf),
+    NotAKey(PathBuf),
 }
 
 /// The largest file that is taken for a secret.
@@ -124,11 +124,12 @@ fn write_new(path: &Path, secret: &Secret) -> io::Result<()> {
     file.sync_all()
 }
 
-/// 32 bytes that turn API keys into what the store keeps of them. Without them no key works any more.
+/// 32 random bytes in a file of their own: the pepper, without which no API key works any more, or the key that seals
+/// the signing secrets of webhooks.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Pepper([u8; 32]);
+pub struct RandomKey([u8; 32]);
 
-impl Pepper {
+impl RandomKey {
     /// The bytes.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -145,8 +146,8 @@ impl Pepper {
     pub fn read(path: &Path) -> Result<Option<Self>, SecretProblem> {
         match read(path) {
             Ok(text) => match Self::parse(text.expose()) {
-                Some(pepper) => Ok(Some(pepper)),
-                None => Err(SecretProblem::NotAPepper(path.to_owned())),
+                Some(key) => Ok(Some(key)),
+                None => Err(SecretProblem::NotAKey(path.to_owned())),
             },
             Err(SecretProblem::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(problem) => Err(problem),
@@ -159,9 +160,9 @@ impl Pepper {
             path: path.to_owned(),
             source,
         };
-        let pepper = Self(rand::random());
-        match create(path, &Secret::new(hex::encode(pepper.0))) {
-            Ok(()) => Ok(pepper),
+        let key = Self(rand::random());
+        match create(path, &Secret::new(hex::encode(key.0))) {
+            Ok(()) => Ok(key),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Self::read(path)?.ok_or_else(|| failed(error))
             }
@@ -170,7 +171,7 @@ impl Pepper {
     }
 }
 
-impl fmt::Debug for Pepper {
+impl fmt::Debug for RandomKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
@@ -185,7 +186,7 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), MASK);
         assert_eq!(serde_json::to_string(&secret).unwrap(), format!("\"{MASK}\""));
-        assert_eq!(format!("{:?}", Pepper([7; 32])), MASK);
+        assert_eq!(format!("{:?}", RandomKey([7; 32])), MASK);
     }
 
     #[test]
@@ -204,10 +205,10 @@ mod tests {
     fn a_new_pepper_is_readable_by_its_owner_alone_and_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pepper");
-        assert_eq!(Pepper::read(&path).unwrap(), None);
-        let made = Pepper::create(&path).unwrap();
+        assert_eq!(RandomKey::read(&path).unwrap(), None);
+        let made = RandomKey::create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(Pepper::read(&path).unwrap(), Some(made));
+        assert_eq!(RandomKey::read(&path).unwrap(), Some(made));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the draft is gone");
     }
 
@@ -215,8 +216,8 @@ mod tests {
     fn a_pepper_is_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pepper");
-        let first = Pepper::create(&path).unwrap();
-        assert_eq!(Pepper::create(&path).unwrap(), first);
+        let first = RandomKey::create(&path).unwrap();
+        assert_eq!(RandomKey::create(&path).unwrap(), first);
     }
 
     #[test]
@@ -224,6 +225,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pepper");
         fs::write(&path, "abc").unwrap();
-        assert!(matches!(Pepper::read(&path), Err(SecretProblem::NotAPepper(_))));
+        assert!(matches!(RandomKey::read(&path), Err(SecretProblem::NotAKey(_))));
     }
 }

@@ -3,12 +3,21 @@
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use futures_util::future::BoxFuture;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tower_service::Service;
 use url::Url;
 
 use super::guard::{Policy, Refusal};
@@ -24,14 +33,20 @@ const BODY_WITHIN: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept for the next event.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 
+/// What connects: names are resolved by us, and only to addresses that the guard admits.
+///
+/// There is no proxy (it would resolve names by itself, past the guard) and no redirect is followed (it would be a
+/// second address that nobody registered).
+type Http = legacy::Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>;
+
 /// Posts webhooks; cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     policy: Arc<Policy>,
     /// For https.
-    secure: reqwest::Client,
+    secure: Http,
     /// For http: resolves under the stricter rule.
-    plain: reqwest::Client,
+    plain: Http,
     timeout: Duration,
 }
 
@@ -44,35 +59,35 @@ impl Client {
     /// A client under this policy, which gives each attempt this long.
     pub fn new(policy: Policy, timeout: Duration) -> Result<Self, Unusable> {
         let policy = Arc::new(policy);
+        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+        let tls = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Unusable(error.into()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let make = |plain: bool| {
-            let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-            let tls = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| Unusable(error.into()))?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls)
-                .user_agent(USER_AGENT)
-                // A proxy from the environment would resolve names by itself, past the guard.
-                .no_proxy()
-                // A redirect would be a second address that nobody registered.
-                .redirect(reqwest::redirect::Policy::none())
-                .dns_resolver(Arc::new(Guarded {
-                    policy: Arc::clone(&policy),
-                    plain,
-                }))
+            let mut tcp = HttpConnector::new_with_resolver(Guarded {
+                policy: Arc::clone(&policy),
+                plain,
+            });
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
+            let connector = if plain {
+                connector.https_or_http()
+            } else {
+                connector.https_only()
+            };
+            legacy::Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_FOR)
                 .pool_max_idle_per_host(2)
-                .retry(reqwest::retry::never())
-                .build()
-                .map_err(|error| Unusable(error.into()))
+                .build(connector.enable_http1().wrap_connector(tcp))
         };
-        let (secure, plain) = (make(false)?, make(true)?);
         Ok(Self {
+            secure: make(false),
+            plain: make(true),
             policy,
-            secure,
-            plain,
             timeout,
         })
     }
@@ -120,39 +135,32 @@ impl Client {
         } else {
             &self.secure
         };
-        let mut named = HeaderMap::with_capacity(headers.len() + 1);
-        named.insert(
-            reqwest::header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        let mut request = Request::post(url.as_str())
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::CONTENT_TYPE, "application/json");
         for (name, value) in headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
-            named.insert(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
+            request = request.header(*name, value);
         }
-        let answer = client
-            .post(url)
-            .headers(named)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| told(&error))?;
+        let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+        let answer = client.request(request).await.map_err(|error| told(&error))?;
         let status = answer.status().as_u16();
-        Ok((status, beginning(answer).await))
+        Ok((status, beginning(answer.into_body()).await))
     }
 }
 
 /// The beginning of an answer's body as text. The rest is never read: the connection is dropped with it.
-async fn beginning(mut answer: reqwest::Response) -> Option<String> {
+async fn beginning(mut answer: Incoming) -> Option<String> {
     let mut kept = Vec::new();
     let read = async {
         while kept.len() < ANSWER_KEPT {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => {
+            match answer.frame().await {
+                Some(Ok(frame)) => {
+                    let chunk = frame.into_data().unwrap_or_default();
                     let wanted = chunk.len().min(ANSWER_KEPT - kept.len());
                     kept.extend_from_slice(&chunk[..wanted]);
                 }
                 // A body that breaks off changes nothing about the status before it.
-                Ok(None) | Err(_) => return,
+                None | Some(Err(_)) => return,
             }
         }
     };
@@ -161,7 +169,7 @@ async fn beginning(mut answer: reqwest::Response) -> Option<String> {
 }
 
 /// What went wrong, for the person who looks after the receiver; without the address, which may hold a token.
-fn told(error: &reqwest::Error) -> String {
+fn told(error: &legacy::Error) -> String {
     let mut source = error.source();
     let mut last = None;
     while let Some(cause) = source {
@@ -173,8 +181,6 @@ fn told(error: &reqwest::Error) -> String {
     }
     let what = if error.is_connect() {
         "could not connect"
-    } else if error.is_timeout() {
-        "timed out"
     } else {
         "the connection broke off before an answer came"
     };
@@ -185,17 +191,23 @@ fn told(error: &reqwest::Error) -> String {
 }
 
 /// Resolves names under the guard; what it gives is what is connected to.
+#[derive(Clone)]
 struct Guarded {
     policy: Arc<Policy>,
     plain: bool,
 }
 
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Guarded {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Refusal;
+    type Future = BoxFuture<'static, Result<Self::Response, Refusal>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let (policy, plain) = (Arc::clone(&self.policy), self.plain);
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = policy.resolve(name.as_str(), plain).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        Box::pin(async move { Ok(policy.resolve(name.as_str(), plain).await?.into_iter()) })
     }
 }

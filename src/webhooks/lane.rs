@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::signature::{self, SIGNATURE_HEADER};
 use super::{PER_HOST, Webhooks};
 use crate::domain::Timestamp;
-use crate::domain::id::{DeliveryId, EndpointId, EventId};
+use crate::domain::id::{DeliveryId, EndpointId, EventId, RequestId};
 use crate::domain::webhook::{Attempt, Delivery, DisabledReason, Endpoint, Subject, synthetic};
 use crate::store::{NewDelivery, ReadError, Tx, Waiting, WriteError};
 use crate::sys::clock;
@@ -256,7 +256,7 @@ impl Lane {
                 let mut health = tx.health(id)?;
                 health.canary_due_at = Some(next);
                 tx.put_health(id, &health)?;
-                insert_synthetic(tx, id, Subject::Canary, true)
+                insert_synthetic(tx, id, Subject::Canary, None)
             })
             .await;
         match made {
@@ -274,12 +274,12 @@ async fn sleep_until(at: Option<Timestamp>) {
     }
 }
 
-/// Makes a delivery that no event caused; `queued` leaves it to the lane.
-pub(super) fn insert_synthetic(
+/// Makes a delivery that no event caused. A canary is left to the lane; a test is attempted by whoever asked for it.
+fn insert_synthetic(
     tx: &mut Tx<'_>,
     endpoint: EndpointId,
     subject: Subject,
-    queued: bool,
+    request: Option<RequestId>,
 ) -> Result<Delivery, WriteError> {
     let now = clock::now();
     let event_id = EventId::apart(now);
@@ -291,18 +291,28 @@ pub(super) fn insert_synthetic(
         event_id,
         // In order with nothing, so that a canary never waits behind a chat.
         order: u64::try_from(event_id.to_u128() & u128::from(u64::MAX)).unwrap_or(0),
-        correlation_id: None,
+        correlation_id: request,
         replay_of: None,
-        queued,
+        queued: subject == Subject::Canary,
     })
 }
 
-/// Attempts now and stores how it went.
-pub(super) async fn attempt_now(webhooks: &Webhooks, id: DeliveryId) -> Result<Option<Delivery>, WriteError> {
-    match attempt(webhooks, id).await {
-        Some(attempt) => note(webhooks, id, &attempt).await,
-        None => Ok(None),
-    }
+/// Sends `webhook.test` now.
+pub(super) async fn test(
+    webhooks: &Webhooks,
+    endpoint: EndpointId,
+    request: RequestId,
+) -> Result<Delivery, WriteError> {
+    let delivery = webhooks
+        .shared
+        .store
+        .write(move |tx| insert_synthetic(tx, endpoint, Subject::Test, Some(request)))
+        .await?;
+    let noted = match attempt(webhooks, delivery.id).await {
+        Some(attempt) => note(webhooks, delivery.id, &attempt).await?,
+        None => None,
+    };
+    Ok(noted.unwrap_or(delivery))
 }
 
 /// Posts a delivery; `None` when it is settled, gone, or its endpoint is.

@@ -24,9 +24,9 @@ pub use client::{Client, Unusable};
 
 use crate::bus::{Bus, Ended};
 use crate::domain::event::EventFilter;
-use crate::domain::id::{DeliveryId, EndpointId};
+use crate::domain::id::{EndpointId, RequestId};
 use crate::domain::webhook::{Delivery, Endpoint};
-use crate::store::{ReadError, Store};
+use crate::store::{ReadError, Store, WriteError};
 use lane::Lane;
 use metrics::Metrics;
 use secrets::SecretBox;
@@ -157,9 +157,9 @@ impl Webhooks {
         }
     }
 
-    /// Attempts a delivery now, once, and stores how it went. For tests, which wait for the outcome.
-    pub async fn attempt_now(&self, id: DeliveryId) -> Result<Option<Delivery>, crate::store::WriteError> {
-        lane::attempt_now(self, id).await
+    /// Sends `webhook.test` to an endpoint now, once, also when it is disabled; answers the delivery with its attempt.
+    pub async fn test(&self, endpoint: EndpointId, request: RequestId) -> Result<Delivery, WriteError> {
+        lane::test(self, endpoint, request).await
     }
 
     /// The places at a host.

@@ -20,12 +20,16 @@ use crate::domain::id::InstanceId;
 use crate::domain::instance::Status;
 use crate::engine::{self, Engine};
 use crate::store::{self, Store};
+use crate::webhooks::guard::Policy;
+use crate::webhooks::secrets::SecretBox;
+use crate::webhooks::{self, Webhooks};
 
 /// What a site is started with.
 pub struct Setup {
     pub app: app::Options,
     pub site: super::Options,
     pub whatsapp: String,
+    pub policy: Policy,
 }
 
 impl Default for Setup {
@@ -40,6 +44,7 @@ impl Default for Setup {
             site: super::Options::default(),
             // Nobody listens there.
             whatsapp: "ws://127.0.0.1:1/ws/chat".to_owned(),
+            policy: Policy::default(),
         }
     }
 }
@@ -84,7 +89,17 @@ impl Running {
             },
         )
         .await;
-        let app = App::new(store, bus, engine, &setup.app);
+        let webhooks = Webhooks::start(
+            store.clone(),
+            &bus,
+            webhooks::Options {
+                policy: setup.policy,
+                timeout: Duration::from_secs(5),
+                secrets: SecretBox::new(&[7; 32]),
+            },
+        )
+        .unwrap();
+        let app = App::new(store, bus, engine, webhooks, &setup.app);
         let key = app.keys.create(&Caller::OWNER, draft("test")).await.unwrap().secret;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());

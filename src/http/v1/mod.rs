@@ -1,5 +1,6 @@
 //! The calls of the API, one file a resource: each a constant of the table and its handler.
 
+pub mod deliveries;
 pub mod events;
 pub mod instances;
 pub mod keys;
@@ -8,7 +9,9 @@ pub mod messages;
 pub mod operations;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod settings;
 pub mod stream_tokens;
+pub mod webhooks;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 

@@ -1,0 +1,63 @@
+//! What the owner has chosen for one instance.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{App, Change, instances};
+use crate::domain::access::{Caller, Scope};
+use crate::domain::error::Error;
+use crate::domain::id::InstanceId;
+use crate::domain::instance::Settings;
+use crate::domain::webhook::backoff_problem;
+use crate::sys::clock;
+
+/// The settings as callers see them: what applies, chosen or not.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "InstanceSettings")]
+pub struct Shown {
+    /// Waits in seconds before the second and later attempts to deliver this instance's events to a webhook.
+    pub callback_backoff: Vec<u32>,
+}
+
+impl Shown {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            callback_backoff: settings.backoff().to_vec(),
+        }
+    }
+}
+
+/// A change.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Patch {
+    /// Waits in seconds.
+    pub callback_backoff: Change<Vec<u32>>,
+}
+
+/// The settings of an instance.
+pub fn get(app: &App, caller: &Caller, id: InstanceId) -> Result<Shown, Error> {
+    caller.require(Scope::InstancesRead)?;
+    Ok(Shown::of(&instances::visible(app, caller, id)?.settings))
+}
+
+/// Changes settings; deliveries that wait already keep the time they were given.
+pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) -> Result<Shown, Error> {
+    caller.require(Scope::InstancesWrite)?;
+    instances::visible(app, caller, id)?;
+    if let Change::To(waits) = &patch.callback_backoff
+        && let Some(problem) = backoff_problem(waits)
+    {
+        return Err(Error::invalid("body.callback_backoff", problem));
+    }
+    let settings = app
+        .store
+        .write(move |tx| {
+            let mut instance = instances::existing(tx.instance(id)?)?;
+            patch.callback_backoff.apply(&mut instance.settings.callback_backoff);
+            instance.updated_at = clock::now();
+            tx.put_instance(&instance)?;
+            Ok(instance.settings)
+        })
+        .await?;
+    Ok(Shown::of(&settings))
+}
