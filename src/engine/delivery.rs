@@ -83,11 +83,12 @@ pub(super) fn settle(
         tx.put_outbound(&row)?;
         for body in events {
             accepted += u64::from(matches!(body, EventBody::MessageSent { .. }));
-            tx.append_event(&Event {
+            let event = Event {
                 instance_id: instance,
                 occurred_at: now,
                 body,
-            })?;
+            };
+            tx.append_event_of(&event, row.request_id)?;
         }
     }
     Ok(accepted)

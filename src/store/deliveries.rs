@@ -14,7 +14,7 @@ use super::tables::{
     JOURNAL, PAYLOADS, Table,
 };
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, EventName, Frame};
+use crate::domain::event::{EventName, Frame};
 use crate::domain::id::{DeliveryId, EndpointId, EventId, InstanceId, RequestId};
 use crate::domain::webhook::{Delivery, DeliveryStatus, Endpoint, KEPT_OTHERWISE, Subject, order_of};
 use crate::sys::clock;
@@ -116,7 +116,7 @@ pub struct DeliveryPage {
 
 impl Tx<'_> {
     /// Makes a delivery for every endpoint that wants the event.
-    pub(super) fn deliver_to_endpoints(&mut self, frame: &Frame, event: &Event) -> Result<(), WriteError> {
+    pub(super) fn deliver_to_endpoints(&mut self, frame: &Frame, cause: Option<RequestId>) -> Result<(), WriteError> {
         let endpoints = self.open_endpoints()?;
         let wanting: Vec<EndpointId> = endpoints
             .iter()
@@ -133,11 +133,11 @@ impl Tx<'_> {
         for endpoint_id in wanting {
             self.insert_delivery(&NewDelivery {
                 endpoint_id,
-                instance_id: Some(event.instance_id),
+                instance_id: Some(frame.instance),
                 event: Subject::Event(frame.name),
                 event_id,
                 order,
-                correlation_id: None,
+                correlation_id: cause,
                 replay_of: None,
                 queued: true,
             })?;

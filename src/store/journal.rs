@@ -14,7 +14,7 @@ use super::rows::{Order, Rows, Tx, View, step};
 use super::tables;
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, EventName, Frame, SharedFrame};
-use crate::domain::id::{EventId, InstanceId};
+use crate::domain::id::{EventId, InstanceId, RequestId};
 use crate::sys::clock;
 
 /// The form of a row.
@@ -59,6 +59,11 @@ impl Tx<'_> {
     /// Appends an event to the journal, with a delivery for each webhook endpoint that wants it, and gives it its id;
     /// it is published after the commit.
     pub fn append_event(&mut self, event: &Event) -> Result<EventId, WriteError> {
+        self.append_event_of(event, None)
+    }
+
+    /// The same for an event that a request has caused; webhooks carry the request's id as correlation id.
+    pub fn append_event_of(&mut self, event: &Event, cause: Option<RequestId>) -> Result<EventId, WriteError> {
         let id = EventId::following(self.batch.head.last_event, clock::now());
         let frame = event
             .encode(id)
@@ -69,7 +74,7 @@ impl Tx<'_> {
         head.last_event = Some(id);
         head.journal_rows += 1;
         head.journal_bytes += row.len() as u64;
-        self.deliver_to_endpoints(&frame, event)?;
+        self.deliver_to_endpoints(&frame, cause)?;
         self.batch.frames.push(Arc::new(frame));
         Ok(id)
     }
