@@ -7,7 +7,16 @@ import { address, named, read } from './content.js';
 // libsignal prints sessions, keys and all.
 for (const name of ['log', 'info', 'warn', 'error']) console[name] = () => {};
 
-const { default: makeSocket, initAuthCreds, getNextPreKeysNode, decryptPollVote, Curve, WA_CERT_DETAILS, proto } = await import('baileys');
+const {
+  default: makeSocket,
+  Curve,
+  WA_CERT_DETAILS,
+  decryptPollVote,
+  downloadMediaMessage,
+  getNextPreKeysNode,
+  initAuthCreds,
+  proto,
+} = await import('baileys');
 
 /** Any version will do; without one given, programs ask the network for the newest. */
 const VERSION = [2, 3000, 1043857760];
@@ -329,6 +338,40 @@ export class Baileys {
       voterJid: raw.key.remoteJid,
     });
     return named(vote.selectedOptions, this.#polls.get(poll));
+  }
+
+  /** With a preview of its own: making one would need an image library. */
+  sendImage(to, image, caption) {
+    return this.#send(to, { image, caption, mimetype: 'image/png', jpegThumbnail: '' });
+  }
+
+  sendVoice(to, audio, seconds) {
+    return this.#send(to, { audio, ptt: true, seconds, mimetype: 'audio/ogg; codecs=opus', waveform: new Uint8Array(64) });
+  }
+
+  download(message) {
+    return downloadMediaMessage(message.raw, 'buffer', {});
+  }
+
+  async createGroup(subject, phones) {
+    return (await this.socket.groupCreate(subject, phones.map(address))).id;
+  }
+
+  async group(group) {
+    const { subject, participants } = await this.socket.groupMetadata(group);
+    return { subject, size: participants.length };
+  }
+
+  addToGroup(group, phone) {
+    return this.socket.groupParticipantsUpdate(group, [address(phone)], 'add');
+  }
+
+  removeFromGroup(group, phone) {
+    return this.socket.groupParticipantsUpdate(group, [address(phone)], 'remove');
+  }
+
+  setSubject(group, subject) {
+    return this.socket.groupUpdateSubject(group, subject);
   }
 
   /** Uploads five more keys in one go; Baileys' own way tries for ever. */

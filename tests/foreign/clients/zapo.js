@@ -245,6 +245,45 @@ export class Zapo {
     return this.#send(to, { protocolMessage: { key: { remoteJid: address(to), fromMe: true, id }, type: REVOKE } });
   }
 
+  sendImage(to, media, caption) {
+    return this.#send(to, { type: 'image', media, mimetype: 'image/png', caption });
+  }
+
+  sendVoice(to, media, seconds) {
+    return this.#send(to, { type: 'audio', media, mimetype: 'audio/ogg; codecs=opus', ptt: true, seconds });
+  }
+
+  async download({ kind, media }) {
+    const { directPath, mediaKey, fileSha256, fileEncSha256 } = media;
+    const mediaType = kind === 'voice' ? 'ptt' : kind;
+    const hosts = [this.#simulator.host];
+    const request = { directPath, hosts, mediaType, mediaKey, fileSha256, fileEncSha256 };
+    return Buffer.from(await this.client.mediaTransfer.downloadAndDecrypt(request));
+  }
+
+  async createGroup(subject, phones) {
+    const { content } = await this.client.group.createGroup(subject, phones.map(address));
+    const { id } = content.find((node) => node.tag === 'group').attrs;
+    return id.includes('@') ? id : `${id}@g.us`;
+  }
+
+  async group(group) {
+    const { subject, participants } = await this.client.group.queryGroupMetadata(group);
+    return { subject, size: participants.length };
+  }
+
+  addToGroup(group, phone) {
+    return this.client.group.addParticipants(group, [address(phone)]);
+  }
+
+  removeFromGroup(group, phone) {
+    return this.client.group.removeParticipants(group, [address(phone)]);
+  }
+
+  setSubject(group, subject) {
+    return this.client.group.setSubject(group, subject);
+  }
+
   markRead(message) {
     return this.client.sendReceipt({ to: message.chat, id: message.id, type: 'read' });
   }

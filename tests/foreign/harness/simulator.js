@@ -36,6 +36,11 @@ export class Simulator {
     this.rootKey = Buffer.from((await this.get('root-key')).publicKeyHex, 'hex');
   }
 
+  /** Where media are, over TLS. */
+  get host() {
+    return `127.0.0.1:${this.port}`;
+  }
+
   /** Where clients connect. */
   get url() {
     return `ws://127.0.0.1:${this.port}/ws/chat`;
@@ -152,6 +157,20 @@ export class Simulator {
       error.message += `; the inbox of ${phone}: ${JSON.stringify(seen.slice(-10))}`;
       throw error;
     }
+  }
+
+  /** What the phone gets when it fetches and opens the medium of a message; waits until it has the message. */
+  async media(phone, id) {
+    await this.inInbox(phone, 'the message', { id });
+    const response = await fetch(`http://127.0.0.1:${this.port}/admin/mock-phone/media?phone=${phone}&id=${id}`);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    assert.equal(response.status, 200, bytes.toString());
+    return bytes;
+  }
+
+  /** The certificate of the media servers, as PEM. */
+  async certificate() {
+    return (await fetch(`http://127.0.0.1:${this.port}/admin/certificate`)).text();
   }
 
   fault(kind, more = {}) {

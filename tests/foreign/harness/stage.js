@@ -3,12 +3,14 @@ import { after, before } from 'node:test';
 
 import { Gateway } from './gateway.js';
 import { Simulator, newPhone } from './simulator.js';
+import { trust } from './trust.js';
 
 /** A simulator that starts before the file's first test; `stage.link(Client)` gives a linked client of a new phone. */
-export function stage({ gateway = false, ...options } = {}) {
+export function stage({ gateway = false, media = false, ...options } = {}) {
   const things = { clients: [] };
   before(async () => {
     things.simulator = await Simulator.start(options);
+    if (media) trust(await things.simulator.certificate());
     if (gateway) things.gateway = await Gateway.start(things.simulator);
   });
   after(async () => {

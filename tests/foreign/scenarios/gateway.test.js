@@ -113,3 +113,15 @@ for (const Client of [Baileys, Zapo]) {
     });
   });
 }
+
+suite('the gateway', () => {
+  test('links by a code that is typed on the phone, and writes to both clients', async () => {
+    const ours = await here.gateway.link(newPhone(), 'linkByCode');
+    for (const Client of [Baileys, Zapo]) {
+      const theirs = await here.link(Client);
+      await theirs.message('the text', { id: await ours.sendText(theirs.phone, 'linked by code') });
+      await ours.message('the answer', { id: await theirs.sendText(ours.phone, 'so I see') });
+    }
+    await ours.logout();
+  });
+});
