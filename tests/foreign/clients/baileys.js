@@ -71,8 +71,9 @@ export class Baileys {
       version: VERSION,
       auth: { creds: this.creds, keys: this.#keys },
       logger: this.#logger(),
+      // Off as published.
+      appStateMacVerification: { patch: true, snapshot: true },
       getMessage: async ({ id }) => this.#sent.get(id),
-      ...this.options,
     });
     const { socket } = this;
     socket.ws.on('frame', (node) => this.#node(node));
@@ -372,6 +373,70 @@ export class Baileys {
 
   setSubject(group, subject) {
     return this.socket.groupUpdateSubject(group, subject);
+  }
+
+  goOnline() {
+    return this.socket.sendPresenceUpdate('available');
+  }
+
+  type(to) {
+    return this.socket.sendPresenceUpdate('composing', address(to));
+  }
+
+  subscribe(phone) {
+    return this.socket.presenceSubscribe(address(phone));
+  }
+
+  sawTyping(phone) {
+    return this.sawPresence(phone, 'composing');
+  }
+
+  sawPresence(phone, state) {
+    return this.record.entries.some(
+      ({ event, data }) =>
+        event === 'presence.update' &&
+        data.id === address(phone) &&
+        Object.values(data.presences).some(({ lastKnownPresence }) => lastKnownPresence === state),
+    );
+  }
+
+  /** Waits until a call is in a state. */
+  call(id, status) {
+    return this.record.find(
+      `the ${status} of ${id}`,
+      ({ event, data }) => event === 'call' && data.find((call) => call.id === id && call.status === status),
+    );
+  }
+
+  block(phone, on) {
+    return this.socket.updateBlockStatus(address(phone), on ? 'block' : 'unblock');
+  }
+
+  blocklist() {
+    return this.socket.fetchBlocklist();
+  }
+
+  /** Waits for what the phone did with a chat. */
+  chatChanged(action, phone) {
+    const field = { pin: 'pinned', mute: 'muteEndTime', archive: 'archived' }[action];
+    return this.record.find(
+      `${action} of ${phone}`,
+      ({ event, data }) =>
+        event === 'chats.update' && data.some((chat) => chat.id === address(phone) && Boolean(chat[field])),
+    );
+  }
+
+  pin(phone, on) {
+    return this.socket.chatModify({ pin: on }, address(phone));
+  }
+
+  /** How many messages the phone has told of from before the link. */
+  async historyMessages() {
+    const { data } = await this.record.find(
+      'history with messages',
+      (entry) => entry.event === 'messaging-history.set' && entry.data.messages.length > 0 && entry,
+    );
+    return data.messages.length;
   }
 
   /** Uploads five more keys in one go; Baileys' own way tries for ever. */

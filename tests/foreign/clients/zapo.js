@@ -284,6 +284,65 @@ export class Zapo {
     return this.client.group.setSubject(group, subject);
   }
 
+  goOnline() {
+    return this.client.sendPresence('available');
+  }
+
+  type(to) {
+    return this.client.sendNode({
+      tag: 'chatstate',
+      attrs: { to: address(to) },
+      content: [{ tag: 'composing', attrs: {} }],
+    });
+  }
+
+  subscribe(phone) {
+    return this.client.sendNode({ tag: 'presence', attrs: { type: 'subscribe', to: address(phone) } });
+  }
+
+  sawTyping(phone) {
+    return this.record.entries.some(
+      ({ event, node }) =>
+        event === 'chatstate' && node.attrs.from === address(phone) && node.content[0].tag === 'composing',
+    );
+  }
+
+  sawPresence(phone, state) {
+    return this.record.entries.some(
+      ({ event, node }) =>
+        event === 'presence' && node.attrs.from === address(phone) && (node.attrs.type ?? 'available') === state,
+    );
+  }
+
+  call(id, status) {
+    return this.record.find(`the ${status} of ${id}`, ({ event, node }) => {
+      if (event !== 'call') return false;
+      return node.content.find((child) => child.tag === status && child.attrs['call-id'] === id);
+    });
+  }
+
+  block(phone, on) {
+    return on ? this.client.privacy.blockUser(address(phone)) : this.client.privacy.unblockUser(address(phone));
+  }
+
+  async blocklist() {
+    return (await this.client.privacy.getBlocklist()).jids;
+  }
+
+  chatChanged(action, phone) {
+    const chatJid = address(phone);
+    return this.record.matching(`${action} of ${phone}`, { event: 'chat_event', action, chatJid, operation: 'set' });
+  }
+
+  pin(phone, on) {
+    return this.client.chat.setChatPin(address(phone), on);
+  }
+
+  async historyMessages() {
+    const wanted = ({ event, messagesCount }) => event === 'history_sync_chunk' && messagesCount > 0 && messagesCount;
+    return this.record.find('history with messages', wanted);
+  }
+
   markRead(message) {
     return this.client.sendReceipt({ to: message.chat, id: message.id, type: 'read' });
   }
