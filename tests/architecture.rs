@@ -30,6 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wacore", WHATSAPP),
     ("waproto", WHATSAPP),
     ("clap", &["src/cli/", "src/config/"]),
+    ("ureq", &["src/engine/"]),
 ];
 
 /// WhatsApp's crates: where sessions run, where their keys are kept, and where that keeping is tested.

@@ -7,3 +7,4 @@ mod faults;
 mod linking;
 mod messages;
 mod pair_code;
+mod tls;
