@@ -106,7 +106,9 @@ for (const Client of [Baileys, Zapo]) {
       const friend = await here.simulator.addPhone();
       for (const code of [500, 503]) {
         const { mark } = client;
+        const before = await here.simulator.strikes('stream-error');
         await here.simulator.fault('stream-error', { phone: client.phone, code });
+        await here.simulator.struck('stream-error', before + 1);
         await client.comesBack(mark, code);
         const id = await here.simulator.phoneSends(friend, client.phone, `after ${code}`);
         await client.message('the text', { id, text: `after ${code}` });
