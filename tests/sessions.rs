@@ -1,6 +1,7 @@
 //! Linking, sending, receiving, losing and finding the connection again.
 
 mod app_state;
+mod contents;
 mod disk;
 mod endings;
 mod faults;

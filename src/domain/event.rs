@@ -378,6 +378,52 @@ pub enum EventBody {
         /// Why.
         error: Failure,
     },
+    /// `message.reaction`
+    MessageReaction {
+        /// The message reacted to.
+        message_id: MessageId,
+        /// The emoji; empty when an earlier reaction is taken away.
+        emoji: String,
+        /// Who reacted: phone number in digits when known, else the JID; the account's own number when its owner did.
+        from: String,
+        /// The conversation.
+        chat: Chat,
+        /// Who reacted.
+        sender: Sender,
+        /// When WhatsApp says it was sent.
+        timestamp: Timestamp,
+    },
+    /// `message.edited`
+    MessageEdited {
+        /// The message that changed; it keeps its id.
+        message_id: MessageId,
+        /// Who changed it: phone number in digits when known, else the JID. Honest apps let only the author do so.
+        from: String,
+        /// The conversation.
+        chat: Chat,
+        /// Who changed it.
+        sender: Sender,
+        /// What it says now.
+        body: Body,
+        /// When WhatsApp says it was changed.
+        timestamp: Timestamp,
+        /// Who is mentioned now.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        mentions: Vec<Address>,
+    },
+    /// `message.revoked`
+    MessageRevoked {
+        /// The message taken back.
+        message_id: MessageId,
+        /// Who took it back: phone number in digits when known, else the JID; its author or, in a group, an admin.
+        from: String,
+        /// The conversation.
+        chat: Chat,
+        /// Who took it back.
+        sender: Sender,
+        /// When WhatsApp says it was taken back.
+        timestamp: Timestamp,
+    },
     /// `message.undecryptable`
     MessageUndecryptable {
         /// WhatsApp's id.
@@ -447,6 +493,9 @@ impl EventBody {
             EventBody::MessageRead { .. } => EventName::MessageRead,
             EventBody::MessagePlayed { .. } => EventName::MessagePlayed,
             EventBody::MessageFailed { .. } => EventName::MessageFailed,
+            EventBody::MessageReaction { .. } => EventName::MessageReaction,
+            EventBody::MessageEdited { .. } => EventName::MessageEdited,
+            EventBody::MessageRevoked { .. } => EventName::MessageRevoked,
             EventBody::MessageUndecryptable { .. } => EventName::MessageUndecryptable,
             EventBody::ChatUpdated { .. } => EventName::ChatUpdated,
             EventBody::ContactUpdated { .. } => EventName::ContactUpdated,

@@ -49,11 +49,48 @@ pub enum Body {
         /// The text, at most 65,536 characters.
         text: String,
     },
-    /// A kind that this version cannot show yet; `kind` is WhatsApp's field name. Only ever received.
+    /// A place. Only ever received in this version.
+    Location {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+        /// What the place is called.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Where it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+    },
+    /// One or several contacts. Only ever received in this version.
+    Contact {
+        /// The contacts.
+        contacts: Vec<Contact>,
+    },
+    /// A question with options. Only ever received in this version.
+    Poll {
+        /// The question.
+        question: String,
+        /// What can be chosen.
+        options: Vec<String>,
+        /// How many may be chosen at once; 0 is any number.
+        selectable_count: u32,
+    },
+    /// A kind that this version cannot show yet; `kind` is WhatsApp's field name, or `unknown` when the message has
+    /// only fields that this version has never heard of. Only ever received.
     Unsupported {
         /// Which kind, in WhatsApp's words.
         kind: String,
     },
+}
+
+/// A contact that somebody passed on.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Contact {
+    /// The name.
+    pub name: String,
+    /// The numbers, as they stand in the sender's address book.
+    pub phones: Vec<String>,
 }
 
 /// How far a message of ours has come.

@@ -12,7 +12,7 @@ use whatsapp_rust::{InboundDurabilityHook, Jid};
 
 use super::board::Board;
 use super::translate::address::{from_jid, short};
-use super::translate::body::{Content, content};
+use super::translate::body::{Content, Said, said};
 use crate::domain::Timestamp;
 use crate::domain::address::Address;
 use crate::domain::event::{Chat, Event, EventBody, Origin, Sender};
@@ -119,62 +119,106 @@ struct Arrival {
     key: InboundKey,
     body: EventBody,
     received: bool,
+    /// The message that somebody else than this account's owner claims to have changed, and may only if it is theirs.
+    claims: Option<MessageId>,
 }
 
 /// Translates one message; `None` for what says nothing to a person.
 async fn arrival(client: &Client, message: &InboundMessage, now: Timestamp) -> Option<Arrival> {
     let info = &message.info;
-    let Content {
-        body,
-        reply_to,
-        mentions,
-    } = content(&message.message)?;
+    let said = said(&message.message)?;
     let Some(place) = place(client, info).await else {
         tracing::debug!(message.id = %info.id, "a message from an address without a name in the product is left out");
         return None;
     };
-    let message_id = MessageId::from_wire(info.id.as_str());
     let key = InboundKey {
         chat: place.chat.to_string(),
         sender: place.sender.preferred.to_string(),
-        message_id: message_id.clone(),
+        message_id: MessageId::from_wire(info.id.as_str()),
     };
+    let own = info.source.is_from_me;
+    let claims = match &said {
+        Said::Edit { of, .. } if !own => Some(of.clone()),
+        // In a group an admin may take back what others wrote.
+        Said::Revoke { of } if !own && !place.is_group => Some(of.clone()),
+        _ => None,
+    };
+    let received = matches!(said, Said::New(_)) && !own;
+    let body = match said {
+        Said::New(content) => fresh(client, info, place, content, now).await,
+        Said::Reaction { to, emoji } => EventBody::MessageReaction {
+            message_id: to,
+            emoji,
+            from: short(&place.sender.preferred),
+            sender: place.sender(info),
+            chat: Chat::at(place.chat),
+            timestamp: sent_at(info),
+        },
+        Said::Edit { of, content } => EventBody::MessageEdited {
+            message_id: of,
+            from: short(&place.sender.preferred),
+            sender: place.sender(info),
+            chat: Chat::at(place.chat),
+            body: content.body,
+            timestamp: sent_at(info),
+            mentions: by_number(client, content.mentions).await,
+        },
+        Said::Revoke { of } => EventBody::MessageRevoked {
+            message_id: of,
+            from: short(&place.sender.preferred),
+            sender: place.sender(info),
+            chat: Chat::at(place.chat),
+            timestamp: sent_at(info),
+        },
+    };
+    Some(Arrival {
+        key,
+        body,
+        received,
+        claims,
+    })
+}
+
+/// The event of a message that stands for itself.
+async fn fresh(client: &Client, info: &MessageInfo, place: Place, content: Content, now: Timestamp) -> EventBody {
+    let message_id = MessageId::from_wire(info.id.as_str());
+    let Content {
+        body,
+        reply_to,
+        mentions,
+    } = content;
     if info.source.is_from_me {
-        return Some(Arrival {
-            key,
-            body: EventBody::MessageSent {
-                message_id,
-                to: short(&place.chat),
-                chat: Chat::at(place.chat),
-                client_ref: None,
-                timestamp: sent_at(info),
-                origin: Origin::Device,
-                body: Some(body),
-            },
-            received: false,
-        });
+        return EventBody::MessageSent {
+            message_id,
+            to: short(&place.chat),
+            chat: Chat::at(place.chat),
+            client_ref: None,
+            timestamp: sent_at(info),
+            origin: Origin::Device,
+            body: Some(body),
+        };
     }
+    EventBody::MessageReceived {
+        message_id,
+        from: short(&place.sender.preferred),
+        sender: place.sender(info),
+        chat: Chat::at(place.chat),
+        push_name: name(info),
+        is_group: place.is_group,
+        body,
+        received_at: now,
+        timestamp: sent_at(info),
+        reply_to,
+        mentions: by_number(client, mentions).await,
+    }
+}
+
+async fn by_number(client: &Client, mentions: Vec<Address>) -> Vec<Address> {
     let mut canonical = Vec::with_capacity(mentions.len());
     for mention in mentions {
         canonical.push(phone_behind(client, &mention).await.unwrap_or(mention));
     }
-    Some(Arrival {
-        key,
-        received: true,
-        body: EventBody::MessageReceived {
-            message_id,
-            from: short(&place.sender.preferred),
-            sender: place.sender(info),
-            chat: Chat::at(place.chat),
-            push_name: name(info),
-            is_group: place.is_group,
-            body,
-            received_at: now,
-            timestamp: sent_at(info),
-            reply_to,
-            mentions: canonical,
-        },
-    })
+    canonical
 }
 
 /// Stores what comes in for one instance.
@@ -208,6 +252,13 @@ impl Inbox {
                 let mut received = 0;
                 for arrival in &arrivals {
                     if tx.note_inbound(instance, &arrival.key, now)? {
+                        continue;
+                    }
+                    // No honest app changes what another account wrote; phones ignore it too.
+                    if let Some(id) = &arrival.claims
+                        && tx.outbound(instance, id)?.is_some()
+                    {
+                        tracing::warn!(message.id = %id, "somebody tried to change a message of this account; ignored");
                         continue;
                     }
                     tx.append_event(&Event {

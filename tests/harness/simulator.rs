@@ -158,6 +158,15 @@ impl Phones {
         sent["id"].as_str().expect("a sent message has an id").to_owned()
     }
 
+    /// A phone writes a message of any kind, by number or by hidden-number id; answers its id.
+    pub async fn write(&self, from: &str, to: &str, lid: bool, mut body: Value) -> String {
+        for (name, value) in [("from", from.into()), ("to", to.into()), ("lid", lid.into())] {
+            body[name] = value;
+        }
+        let sent = self.client.post("/admin/mock-phone/send", &body).returns(200).await;
+        sent["id"].as_str().expect("a sent message has an id").to_owned()
+    }
+
     /// A phone writes many texts, `prefix0`, `prefix1`…, in order; answers their ids.
     pub async fn burst(&self, from: &str, to: &str, count: usize, prefix: &str) -> Vec<Value> {
         let path = with_query(

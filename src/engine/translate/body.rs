@@ -1,10 +1,37 @@
 //! Message bodies, both ways.
 
-use whatsapp_rust::prelude::{MessageBuilderExt as _, MessageExt as _, wa};
+use whatsapp_rust::prelude::{MessageBuilderExt as _, MessageExt, wa};
 
 use super::address;
+use super::vcard;
 use crate::domain::address::Address;
-use crate::domain::message::{Body, MessageId, Outbound};
+use crate::domain::message::{Body, Contact, MessageId, Outbound};
+
+/// What came: something new, or something about an earlier message.
+#[derive(Clone, PartialEq, Debug)]
+pub(in crate::engine) enum Said {
+    /// A message of its own.
+    New(Content),
+    /// A reaction; the empty one takes an earlier one away.
+    Reaction {
+        /// To which message.
+        to: MessageId,
+        /// One emoji or nothing.
+        emoji: String,
+    },
+    /// An earlier message says something else now.
+    Edit {
+        /// Which message.
+        of: MessageId,
+        /// What it says now.
+        content: Content,
+    },
+    /// An earlier message is taken back.
+    Revoke {
+        /// Which message.
+        of: MessageId,
+    },
+}
 
 /// What a received message says.
 #[derive(Clone, PartialEq, Debug)]
@@ -89,41 +116,175 @@ fn kind(message: &wa::Message) -> Option<&'static str> {
         keep_in_chat_message = "keepInChatMessage",
         call_log_messsage = "callLogMessage",
         placeholder_message = "placeholderMessage",
+        secret_encrypted_message = "secretEncryptedMessage",
+        enc_comment_message = "encCommentMessage",
+        enc_event_response_message = "encEventResponseMessage",
+        scheduled_call_creation_message = "scheduledCallCreationMessage",
+        scheduled_call_edit_message = "scheduledCallEditMessage",
+        bot_invoke_message = "botInvokeMessage",
+        bcall_message = "bcallMessage",
+        edited_message = "editedMessage",
     );
     None
 }
 
-/// What a message says to a person; `None` for protocol messages: keys, history, revokes, edits, settings.
-pub(in crate::engine) fn content(message: &wa::Message) -> Option<Content> {
-    // An edit arrives as a wrapper around a protocol message; it is no new message.
-    if message.edited_message.is_set() {
-        return None;
-    }
+/// Whether it only carries keys or notes between a person's own devices.
+fn is_housekeeping(base: &wa::Message) -> bool {
+    base.protocol_message.is_set()
+        || base.sender_key_distribution_message.is_set()
+        || base.fast_ratchet_key_sender_key_distribution_message.is_set()
+        || base.sticker_sync_rmr_message.is_set()
+        || base.group_root_key_share.is_set()
+        || base.root_secret_distribute_message.is_set()
+        || base.message_history_bundle.is_set()
+        || base.message_history_notice.is_set()
+}
+
+/// What a message says to a person; `None` for keys, history and settings.
+///
+/// Nothing else is left out: a kind that nobody here knows is named as far as it can be.
+pub(in crate::engine) fn said(message: &wa::Message) -> Option<Said> {
     let base = message.get_base_message();
-    if base.protocol_message.is_set() {
-        return None;
+    if let Some(protocol) = base.protocol_message.as_option() {
+        return about_earlier(protocol);
     }
+    if let Some(reaction) = base.reaction_message.as_option()
+        && let Some(to) = target(reaction.key.as_option())
+    {
+        return Some(Said::Reaction {
+            to,
+            emoji: reaction.text.clone().unwrap_or_default(),
+        });
+    }
+    content(base).map(Said::New)
+}
+
+fn about_earlier(protocol: &wa::message::ProtocolMessage) -> Option<Said> {
+    use wa::message::protocol_message::Type;
+    let earlier = target(protocol.key.as_option());
+    match protocol.r#type {
+        Some(Type::REVOKE) => Some(match earlier {
+            Some(of) => Said::Revoke { of },
+            None => unsupported("protocolMessage"),
+        }),
+        Some(Type::MESSAGE_EDIT) => {
+            let new = protocol.edited_message.as_option().map(MessageExt::get_base_message);
+            Some(match (earlier, new.and_then(content)) {
+                (Some(of), Some(content)) => Said::Edit { of, content },
+                _ => unsupported("protocolMessage"),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn unsupported(kind: &str) -> Said {
+    Said::New(Content::plain(Body::Unsupported { kind: kind.to_owned() }))
+}
+
+fn target(key: Option<&wa::MessageKey>) -> Option<MessageId> {
+    let id = key?.id.as_deref().filter(|id| !id.is_empty())?;
+    Some(MessageId::from_wire(id))
+}
+
+fn content(base: &wa::Message) -> Option<Content> {
+    // Keys may travel beside the content of a message that is sent again, so the content is looked for first.
+    let named = || {
+        let kind = kind(base).or_else(|| (!is_housekeeping(base)).then_some("unknown"))?;
+        Some(Body::Unsupported { kind: kind.to_owned() })
+    };
+    let mut content = Content::plain(body(base).or_else(named)?);
+    if let Some(context) = context(base) {
+        content.reply_to = context
+            .stanza_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+            .map(MessageId::from_wire);
+        content.mentions = context
+            .mentioned_jid
+            .iter()
+            .filter_map(|jid| Address::parse(jid).ok())
+            .collect();
+    }
+    Some(content)
+}
+
+fn body(base: &wa::Message) -> Option<Body> {
     if let Some(text) = base.conversation.as_ref().filter(|text| !text.is_empty()) {
-        return Some(Content::plain(Body::Text { text: text.clone() }));
+        return Some(Body::Text { text: text.clone() });
     }
     if let Some(extended) = base.extended_text_message.as_option() {
         let text = extended.text.clone().unwrap_or_default();
-        let mut content = Content::plain(Body::Text { text });
-        if let Some(context) = extended.context_info.as_option() {
-            content.reply_to = context
-                .stanza_id
-                .as_deref()
-                .filter(|id| !id.is_empty())
-                .map(MessageId::from_wire);
-            content.mentions = context
-                .mentioned_jid
-                .iter()
-                .filter_map(|jid| Address::parse(jid).ok())
-                .collect();
-        }
-        return Some(content);
+        return Some(Body::Text { text });
     }
-    kind(base).map(|kind| Content::plain(Body::Unsupported { kind: kind.to_owned() }))
+    if let Some(place) = base.location_message.as_option() {
+        return Some(Body::Location {
+            latitude: place.degrees_latitude?,
+            longitude: place.degrees_longitude?,
+            name: place.name.clone().filter(|name| !name.is_empty()),
+            address: place.address.clone().filter(|address| !address.is_empty()),
+        });
+    }
+    let one = base.contact_message.as_option();
+    if let Some(array) = base.contacts_array_message.as_option() {
+        return Some(Body::Contact {
+            contacts: array.contacts.iter().map(contact).collect(),
+        });
+    }
+    if let Some(one) = one {
+        return Some(Body::Contact {
+            contacts: vec![contact(one)],
+        });
+    }
+    poll(base).map(|poll| Body::Poll {
+        question: poll.name.clone().unwrap_or_default(),
+        options: poll
+            .options
+            .iter()
+            .map(|option| option.option_name.clone().unwrap_or_default())
+            .collect(),
+        selectable_count: poll.selectable_options_count.unwrap_or_default(),
+    })
+}
+
+fn contact(card: &wa::message::ContactMessage) -> Contact {
+    Contact {
+        name: card.display_name.clone().unwrap_or_default(),
+        phones: vcard::phones(card.vcard.as_deref().unwrap_or_default()),
+    }
+}
+
+fn poll(base: &wa::Message) -> Option<&wa::message::PollCreationMessage> {
+    base.poll_creation_message
+        .as_option()
+        .or(base.poll_creation_message_v2.as_option())
+        .or(base.poll_creation_message_v3.as_option())
+        .or(base.poll_creation_message_v5.as_option())
+        .or(base.poll_creation_message_v6.as_option())
+}
+
+/// What a message answers and whom it mentions, wherever its kind keeps that.
+fn context(base: &wa::Message) -> Option<&wa::ContextInfo> {
+    macro_rules! first_context {
+        ($($field:ident),+ $(,)?) => {
+            $(if let Some(content) = base.$field.as_option() { return content.context_info.as_option(); })+
+        };
+    }
+    first_context!(
+        extended_text_message,
+        image_message,
+        video_message,
+        ptv_message,
+        audio_message,
+        document_message,
+        sticker_message,
+        location_message,
+        live_location_message,
+        contact_message,
+        contacts_array_message,
+        group_invite_message,
+    );
+    poll(base)?.context_info.as_option()
 }
 
 /// The message to send; `None` when it has no body that can be sent (a settled row, a kind that is only received).
@@ -181,7 +342,29 @@ mod tests {
     fn text_of(content: &Content) -> &str {
         match &content.body {
             Body::Text { text } => text,
-            Body::Unsupported { kind } => panic!("{kind}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn content(message: &wa::Message) -> Option<Content> {
+        match said(message)? {
+            Said::New(content) => Some(content),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn protocol(kind: wa::message::protocol_message::Type, id: Option<&str>, new: Option<&str>) -> wa::Message {
+        wa::Message {
+            protocol_message: MessageField::some(wa::message::ProtocolMessage {
+                r#type: Some(kind),
+                key: MessageField::some(wa::MessageKey {
+                    id: id.map(str::to_owned),
+                    ..Default::default()
+                }),
+                edited_message: new.map_or_else(MessageField::none, |new| MessageField::some(wa::Message::text(new))),
+                ..Default::default()
+            }),
+            ..Default::default()
         }
     }
 
@@ -237,23 +420,71 @@ mod tests {
     }
 
     #[test]
-    fn protocol_messages_edits_and_bare_keys_are_no_messages() {
-        let protocol = wa::Message {
-            protocol_message: MessageField::some(wa::message::ProtocolMessage::default()),
-            ..Default::default()
-        };
-        let edit = wa::Message {
-            edited_message: MessageField::some(wa::message::FutureProofMessage {
-                message: MessageField::some(wa::Message::text("new text")),
-            }),
-            ..Default::default()
-        };
+    fn housekeeping_and_bare_keys_are_no_messages() {
+        use wa::message::protocol_message::Type;
         let keys = wa::Message {
             sender_key_distribution_message: MessageField::some(wa::message::SenderKeyDistributionMessage::default()),
             ..Default::default()
         };
-        for message in [protocol, edit, keys, wa::Message::default()] {
-            assert_eq!(content(&message), None);
+        for message in [protocol(Type::EPHEMERAL_SETTING, None, None), keys] {
+            assert_eq!(said(&message), None);
+        }
+    }
+
+    #[test]
+    fn keys_beside_a_message_do_not_hide_it() {
+        let message = wa::Message {
+            sender_key_distribution_message: MessageField::some(wa::message::SenderKeyDistributionMessage::default()),
+            sticker_message: MessageField::some(wa::message::StickerMessage::default()),
+            ..Default::default()
+        };
+        let kind = "stickerMessage".to_owned();
+        assert_eq!(content(&message).unwrap().body, Body::Unsupported { kind });
+    }
+
+    #[test]
+    fn a_message_of_fields_from_the_future_is_unknown_and_not_dropped() {
+        let kind = "unknown".to_owned();
+        assert_eq!(
+            content(&wa::Message::default()).unwrap().body,
+            Body::Unsupported { kind }
+        );
+    }
+
+    #[test]
+    fn edits_and_revokes_name_the_message_they_are_about() {
+        use wa::message::protocol_message::Type;
+        let of = MessageId::from_wire("3EB0AA");
+        let edit = protocol(Type::MESSAGE_EDIT, Some("3EB0AA"), Some("new"));
+        let wrapped = wa::Message {
+            edited_message: MessageField::some(wa::message::FutureProofMessage {
+                message: MessageField::some(edit.clone()),
+            }),
+            ..Default::default()
+        };
+        for message in [edit, wrapped] {
+            let Some(Said::Edit { of: target, content }) = said(&message) else {
+                panic!("no edit");
+            };
+            assert_eq!((target, text_of(&content)), (of.clone(), "new"));
+        }
+        assert_eq!(
+            said(&protocol(Type::REVOKE, Some("3EB0AA"), None)),
+            Some(Said::Revoke { of })
+        );
+    }
+
+    #[test]
+    fn an_edit_or_revoke_of_nothing_is_named_and_not_dropped() {
+        use wa::message::protocol_message::Type;
+        let kind = "protocolMessage".to_owned();
+        let body = Body::Unsupported { kind };
+        for message in [
+            protocol(Type::REVOKE, None, None),
+            protocol(Type::MESSAGE_EDIT, None, Some("new")),
+            protocol(Type::MESSAGE_EDIT, Some("3EB0AA"), None),
+        ] {
+            assert_eq!(content(&message).unwrap().body, body);
         }
     }
 

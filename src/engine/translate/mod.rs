@@ -5,3 +5,4 @@
 
 pub(super) mod address;
 pub(super) mod body;
+mod vcard;
