@@ -6,6 +6,7 @@ mod disk;
 mod endings;
 mod faults;
 mod linking;
+mod load;
 mod messages;
 mod pair_code;
 mod tls;

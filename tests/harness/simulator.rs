@@ -284,4 +284,18 @@ impl Phones {
     pub async fn fault(&self, fault: &Value) {
         self.client.post("/admin/fault", fault).reply(200).await;
     }
+
+    /// Phones write at a given rate.
+    pub async fn load(&self, plan: &Value) {
+        self.client.post("/admin/load", plan).reply(200).await;
+    }
+
+    /// Waits until the load is over and everything acknowledged; answers its counters.
+    pub async fn load_acknowledged(&self) -> Value {
+        eventually("the acknowledgement of everything", async || {
+            let report = self.client.get("/admin/load").returns(200).await;
+            (report["running"] == false && report["outstanding"] == 0).then_some(report)
+        })
+        .await
+    }
 }

@@ -41,6 +41,7 @@ mod group;
 mod hexadecimal;
 mod iq;
 mod link_code;
+mod load;
 mod login;
 mod media;
 mod noise;

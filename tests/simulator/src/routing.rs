@@ -211,6 +211,7 @@ impl World {
         };
         if let Some(sequence) = remove(&mut companion.queue, up_to) {
             self.journal.delete(key::queued(&from.number, from.device, sequence));
+            self.load.acknowledged(from, sequence);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::fault::{Faults, Kind};
 use crate::group::Groups;
 use crate::iq::encrypt::Bundle;
 use crate::link_code::Throttle;
+use crate::load::Load;
 use crate::login::Link;
 use crate::media::Library;
 use crate::media::shelf::Shelf;
@@ -95,6 +96,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     /// Counters.
     pub(crate) stats: Stats,
+    /// What phones write to measure others.
+    pub(crate) load: Load,
     /// What survives.
     pub(crate) journal: Journal,
     /// Whether new phones answer by themselves.
@@ -135,6 +138,7 @@ impl World {
             throttle: Throttle::default(),
             faults: Faults::default(),
             stats: Stats::default(),
+            load: Load::default(),
             journal,
             answering,
             ready_phones: BTreeSet::new(),
@@ -187,7 +191,12 @@ impl World {
                 return Ok(());
             };
             self.ready_links.insert(to.clone());
-            companion.queue.push(node)
+            let is_message = node.tag == "message";
+            let sequence = companion.queue.push(node);
+            if is_message {
+                self.load.queued(to, sequence);
+            }
+            sequence
         };
         self.journal.put(key::queued(&to.number, to.device, sequence), stored);
         Ok(())

@@ -16,6 +16,7 @@ mod app_state;
 mod calls;
 mod faults;
 mod groups;
+mod load;
 mod media;
 mod messages;
 mod parameters;
@@ -67,6 +68,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         media::ROUTES,
         groups::ROUTES,
         faults::ROUTES,
+        load::ROUTES,
     ]
     .into_iter()
     .flatten()

@@ -13,6 +13,7 @@ mod group_messages;
 mod groups;
 mod https;
 mod linking;
+mod load;
 mod media;
 mod pair_code;
 mod phone_media;
