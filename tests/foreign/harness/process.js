@@ -10,6 +10,9 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+// How the test runner ends a file that takes too long.
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
 /** The path of a built program, named by a variable that `tests/run` sets. */
 export function built(variable) {
   const path = process.env[variable];

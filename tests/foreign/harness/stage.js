@@ -14,7 +14,8 @@ export function stage({ gateway = false, media = false, ...options } = {}) {
     if (gateway) things.gateway = await Gateway.start(things.simulator);
   });
   after(async () => {
-    await Promise.allSettled(things.clients.map((client) => client.dispose()));
+    // Not waited for: on a busy machine a client may never come to its end, and without a server it has one.
+    for (const client of things.clients) client.dispose().catch(() => {});
     await things.gateway?.stop();
     await things.simulator?.stop();
   });
