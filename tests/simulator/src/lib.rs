@@ -47,6 +47,7 @@ mod media;
 mod noise;
 mod pairing;
 mod phone;
+mod pictures;
 mod presence;
 mod profile;
 mod queue;

@@ -13,7 +13,7 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use crate::account::{DeviceAddress, Form};
 use crate::clock::unix_seconds;
 use crate::login::Link;
-use crate::stanza::Stanza as _;
+use crate::stanza::{SERVER, Stanza as _};
 use crate::world::World;
 
 /// What is whispered to a client that does not listen is lost beyond this.
@@ -288,6 +288,29 @@ impl World {
             link.ear.whisper(node);
             self.link_is_ready(to);
         }
+    }
+
+    /// Tells an account's connected clients that something of theirs is out of date; gives how many were told.
+    pub(crate) fn says_dirty(&mut self, number: &str, kind: &str) -> Result<usize> {
+        let account = self.accounts.get(number).context("no such account")?;
+        let clients: Vec<DeviceAddress> = account
+            .companions
+            .keys()
+            .map(|device| DeviceAddress::new(number, *device))
+            .filter(|address| self.links.contains_key(address))
+            .collect();
+        let dirty = NodeBuilder::new("dirty")
+            .attr("type", kind)
+            .attr("timestamp", unix_seconds())
+            .build();
+        let bulletin = NodeBuilder::new("ib").attr("from", SERVER).children([dirty]).build();
+        for client in &clients {
+            if let Some(link) = self.links.get_mut(client) {
+                link.ear.whisper(bulletin.clone());
+            }
+            self.link_is_ready(client);
+        }
+        Ok(clients.len())
     }
 
     /// A client's `<chatstate>`, passed on to everybody of the other side who is there.

@@ -54,10 +54,8 @@ pub(crate) struct Profile {
     pub(crate) phone_subscriptions: BTreeSet<String>,
     /// Trusted-contact tokens that others gave to this account, by their number.
     pub(crate) tokens: BTreeMap<String, Token>,
-    /// Email address of the account and whether it is confirmed.
+    /// Email address of the account.
     pub(crate) email: Option<String>,
-    /// Notices that were read, with their stage.
-    pub(crate) notices: BTreeMap<String, String>,
 }
 
 /// The line under an account's name.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -27,6 +27,7 @@ use crate::ending::{Ending, hold};
 use crate::fault::{Kind, Stage, Whom};
 use crate::media::{self, Body};
 use crate::noise::{self, Pattern};
+use crate::pictures::WEB_FOLDER;
 use crate::tls;
 use crate::wire::{FrameSocket, Wire};
 use crate::world::Hub;
@@ -190,6 +191,9 @@ async fn talk(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade, spee
             None => Refusal::new(StatusCode::UPGRADE_REQUIRED, "this path speaks WebSocket only").into_response(),
         };
     }
+    if request.uri().path().starts_with(WEB_FOLDER) {
+        return picture(hub, request.uri().path());
+    }
     if !is_own_origin(request.headers(), speech) {
         return Refusal::new(
             StatusCode::FORBIDDEN,
@@ -213,6 +217,18 @@ async fn talk(hub: &Hub, mut request: Request<Incoming>, upgrade: &Upgrade, spee
         &body,
     )
     .await
+}
+
+/// A profile picture; its address is the permission to see it.
+fn picture(hub: &Hub, path: &str) -> Response<Full<Bytes>> {
+    let Some(jpeg) = hub.look(|world| world.pictures.at(path).map(|picture| picture.jpeg.clone())) else {
+        return Refusal::new(StatusCode::NOT_FOUND, "there is no such picture").into_response();
+    };
+    let mut response = Response::new(Full::from(jpeg));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// The answer to a well-formed WebSocket request.

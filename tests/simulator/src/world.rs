@@ -24,6 +24,7 @@ use crate::login::Link;
 use crate::media::Library;
 use crate::media::shelf::Shelf;
 use crate::pairing::Pairing;
+use crate::pictures::Pictures;
 use crate::stanza::{SERVER, fresh_id};
 use crate::state::{Journal, Records};
 use crate::stats::Stats;
@@ -90,6 +91,8 @@ pub(crate) struct World {
     pub(crate) pairings: HashMap<u64, Pairing>,
     /// Who asked for pairing codes lately.
     pub(crate) throttle: Throttle,
+    /// Profile pictures.
+    pub(crate) pictures: Pictures,
     /// Who called whom.
     pub(crate) calls: Calls,
     /// What goes wrong on purpose.
@@ -134,6 +137,7 @@ impl World {
             groups: Groups::restore(records)?,
             links: HashMap::new(),
             pairings: HashMap::new(),
+            pictures: Pictures::restore(records)?,
             calls: Calls::restore(records)?,
             throttle: Throttle::default(),
             faults: Faults::default(),

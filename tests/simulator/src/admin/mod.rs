@@ -22,6 +22,7 @@ mod messages;
 mod parameters;
 mod phones;
 mod presence;
+mod profile;
 mod report;
 
 use parameters::Parameters;
@@ -67,6 +68,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         calls::ROUTES,
         media::ROUTES,
         groups::ROUTES,
+        profile::ROUTES,
         faults::ROUTES,
         load::ROUTES,
     ]

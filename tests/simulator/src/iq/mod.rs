@@ -14,6 +14,8 @@ pub(crate) mod encrypt;
 mod groups;
 mod media;
 mod privacy;
+mod profile;
+mod services;
 mod session;
 mod settings;
 mod usync;
@@ -30,11 +32,13 @@ pub(crate) enum Answer {
 impl World {
     /// Answers a question; replies to the server's own questions need no answer.
     pub(crate) fn iq(&mut self, from: &DeviceAddress, node: &Node) -> Result<Vec<Node>> {
-        if !matches!(node.text("type").as_deref(), Some("get" | "set")) {
-            return Ok(Vec::new());
-        }
         let id = node.text("id").unwrap_or_default();
         let namespace = node.text("xmlns").unwrap_or_default();
+        // Baileys reports statistics without a type and waits for the answer.
+        let asks = matches!(node.text("type").as_deref(), Some("get" | "set")) || namespace == "w:stats";
+        if !asks {
+            return Ok(Vec::new());
+        }
         let answer = match namespace.as_str() {
             "encrypt" => self.encrypt_iq(from, node)?,
             "usync" => self.usync_iq(from, node)?,
@@ -49,11 +53,22 @@ impl World {
             "w:p" | "urn:xmpp:ping" => Answer::Result(Vec::new()),
             "privacy" => self.privacy_iq(from, node)?,
             "blocklist" => self.blocklist_iq(from, node)?,
-            "abt" | "w" | "status" | "urn:xmpp:whatsapp:dirty" => match settings::answer(&namespace, node) {
+            "abt" | "w" => match settings::answer(&namespace, node) {
                 Some(answer) => answer,
                 None => self.unknown(&namespace, node),
             },
-            _ => self.unknown(&namespace, node),
+            "w:profile:picture" => self.picture_iq(from, node)?,
+            "status" => match settings::answer(&namespace, node) {
+                Some(answer) => answer,
+                None => self.about_iq(from, node)?,
+            },
+            "disappearing_mode" => self.disappearing_iq(from, node)?,
+            "urn:xmpp:whatsapp:account" => self.account_iq(from, node)?,
+            "w:biz" => self.business_iq(from, node)?,
+            _ => match services::answer(&namespace, node) {
+                Some(answer) => answer,
+                None => self.unknown(&namespace, node),
+            },
         };
         Ok(vec![match answer {
             Answer::Result(children) => stanza::result(&id, children),
@@ -61,17 +76,14 @@ impl World {
         }])
     }
 
-    /// Counts a question nobody here understands: a `set` is accepted, a `get` has no answer.
+    /// Counts a question nobody here understands, and says so: who is told that something was done must be able to
+    /// rely on it.
     pub(crate) fn unknown(&mut self, namespace: &str, node: &Node) -> Answer {
         let child = node
             .children()
             .and_then(|children| children.first())
             .map_or("", |child| child.tag.as_ref());
         count(&mut self.stats.unknown_iqs, &format!("{namespace} {child}"));
-        if node.text("type").as_deref() == Some("set") {
-            Answer::Result(Vec::new())
-        } else {
-            Answer::Error(NOT_IMPLEMENTED, "feature-not-implemented")
-        }
+        Answer::Error(NOT_IMPLEMENTED, "feature-not-implemented")
     }
 }

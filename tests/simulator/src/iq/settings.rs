@@ -1,4 +1,4 @@
-//! Small questions with fixed answers: properties, dirty bits.
+//! Small questions with fixed answers: properties.
 
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
@@ -24,7 +24,6 @@ pub(super) fn answer(namespace: &str, node: &Node) -> Option<Answer> {
                 .build();
             NodeBuilder::new("privacy").children([list]).build()
         }
-        "urn:xmpp:whatsapp:dirty" => return Some(Answer::Result(Vec::new())),
         _ => return None,
     };
     Some(Answer::Result(vec![child]))

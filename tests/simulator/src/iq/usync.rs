@@ -3,7 +3,7 @@
 use anyhow::Result;
 use whatsapp_rust::wacore::messages::MessageUtils;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
-use whatsapp_rust::wacore_binary::{Jid, Node};
+use whatsapp_rust::wacore_binary::{Jid, Node, Server};
 
 use super::Answer;
 use crate::account::{Account, DeviceAddress, Form};
@@ -36,7 +36,12 @@ impl World {
             let account = address.and_then(|address| self.accounts.get(&address.number));
             let mut children = Vec::new();
             if wants("contact") {
-                let contact = NodeBuilder::new("contact").attr("type", if account.is_some() { "in" } else { "out" });
+                let kind = match account {
+                    Some(_) => "in",
+                    None if could_be_a_number(&jid) => "out",
+                    None => "invalid",
+                };
+                let contact = NodeBuilder::new("contact").attr("type", kind);
                 children.push(match user.child_content("contact") {
                     Some(asked) => contact.bytes(asked).build(),
                     None => contact.build(),
@@ -50,8 +55,8 @@ impl World {
             {
                 children.push(NodeBuilder::new("lid").attr("val", account.jid(Form::Lid)).build());
             }
-            if wants("status") {
-                children.push(NodeBuilder::new("status").build());
+            if let Some(account) = account {
+                children.extend(self.shown_in_usync(account, from, &wants)?);
             }
             let mut answer = NodeBuilder::new("user").attr("jid", jid);
             if let Some(account) = account {
@@ -73,9 +78,53 @@ impl World {
     }
 }
 
+impl World {
+    /// What an account shows of itself to who asks.
+    fn shown_in_usync(
+        &self,
+        account: &Account,
+        from: &DeviceAddress,
+        wants: &impl Fn(&str) -> bool,
+    ) -> Result<Vec<Node>> {
+        let mut shown = Vec::new();
+        let hidden = |category| !self.may_see(category, &account.number, &from.number);
+        if wants("status") {
+            let about = &account.profile.about;
+            let status = NodeBuilder::new("status").attr("t", about.at);
+            shown.push(if hidden("status") {
+                status.attr("code", "401").attr("type", "fail").build()
+            } else {
+                status.bytes(about.text.as_bytes().to_vec()).build()
+            });
+        }
+        if wants("picture")
+            && let Some(picture) = self.pictures.of(&account.number).filter(|_| !hidden("profile"))
+        {
+            shown.push(NodeBuilder::new("picture").attr("id", picture.id).build());
+        }
+        if wants("disappearing_mode") {
+            shown.push(super::profile::disappearing(account.profile.disappearing));
+        }
+        if wants("business")
+            && let Some(name) = super::profile::verified_name(account)?
+        {
+            shown.push(NodeBuilder::new("business").children([name]).build());
+        }
+        Ok(shown)
+    }
+}
+
+/// Whether an address can be somebody's at all: a telephone number has 5 to 15 digits.
+fn could_be_a_number(jid: &Jid) -> bool {
+    jid.server == Server::Lid || (5..=15).contains(&jid.user.len())
+}
+
 /// The address a `<user>` means: an attribute, or a number inside `<contact>`.
 fn asked_for(user: &Node) -> Option<Jid> {
     if let Some(jid) = user.jid("jid").or_else(|| user.jid("pn_jid")) {
+        return Some(jid.to_non_ad());
+    }
+    if let Some(jid) = user.child("lid").and_then(|lid| lid.jid("jid")) {
         return Some(jid.to_non_ad());
     }
     let number = String::from_utf8(user.child_content("contact")?).ok()?;

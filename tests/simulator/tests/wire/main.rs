@@ -19,6 +19,7 @@ mod pair_code;
 mod phone_media;
 mod presence;
 mod privacy;
+mod profile;
 mod queues;
 mod tls;
 mod xeddsa;
