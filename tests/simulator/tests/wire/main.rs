@@ -21,6 +21,7 @@ mod presence;
 mod privacy;
 mod profile;
 mod queues;
+mod reupload;
 mod tls;
 mod xeddsa;
 

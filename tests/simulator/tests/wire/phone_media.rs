@@ -13,7 +13,7 @@ use whatsapp_rust::wacore::upload::{EncryptedMedia, encrypt_media};
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_simulator::{Options, Simulator};
 
-use crate::client::{admin, link, log_in};
+use crate::client::{Client, admin, link, log_in};
 use crate::contents::{inbox, send};
 use crate::media::media_conn;
 use crate::{NUMBER, OTHER, https, simulator};
@@ -154,7 +154,13 @@ async fn uploaded(simulator: &Simulator, plain: &[u8]) -> wa::message::ImageMess
     let addr = simulator.addr();
     let keys = link(addr, NUMBER).await;
     let (mut client, _) = log_in(addr, &keys, NUMBER).await;
-    let (_, auth) = media_conn(&mut client).await;
+    uploaded_by(simulator, &mut client, plain).await
+}
+
+/// The same by a companion that is there.
+pub async fn uploaded_by(simulator: &Simulator, client: &mut Client, plain: &[u8]) -> wa::message::ImageMessage {
+    let addr = simulator.addr();
+    let (_, auth) = media_conn(client).await;
     let EncryptedMedia {
         data_to_upload,
         media_key,
@@ -180,7 +186,8 @@ async fn uploaded(simulator: &Simulator, plain: &[u8]) -> wa::message::ImageMess
 /// What can be wrong with a picture.
 type Spoil = fn(&mut wa::message::ImageMessage);
 
-async fn send_image(addr: SocketAddr, image: wa::message::ImageMessage) -> Value {
+/// A phone sends a picture that is described by hand; gives what the other phone shows.
+pub async fn send_image(addr: SocketAddr, image: wa::message::ImageMessage) -> Value {
     let message = wa::Message {
         image_message: MessageField::some(image),
         ..Default::default()
