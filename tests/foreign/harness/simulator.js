@@ -197,9 +197,12 @@ export class Simulator {
     return phones.find((entry) => entry.phone === phone)?.companions.find((entry) => entry.device === device);
   }
 
-  /** Waits until others can open sessions with a companion, which some clients make possible only after their login. */
+  /** Waits until a companion is settled: others can open sessions with it, and it has read its phone's greeting. */
   reachable(phone, device) {
-    return eventually(`prekeys of ${phone}:${device}`, async () => (await this.companion(phone, device))?.prekeys > 0);
+    return eventually(`${phone}:${device} to be settled`, async () => {
+      const companion = await this.companion(phone, device);
+      return companion?.prekeys > 0 && companion.waiting === 0;
+    });
   }
 
   /** Waits until the account has no such companion. */
