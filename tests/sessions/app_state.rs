@@ -2,7 +2,23 @@
 
 use serde_json::json;
 
-use crate::harness::{FRIEND, Gateway, OWNER, Simulator, eventually};
+use crate::harness::{FRIEND, Gateway, OWNER, Simulator, Stream, eventually};
+
+/// Waits until the gateway has read all collections for the first time.
+///
+/// The library drops the news of a change that arrives while it still reads the collection, even when the server had
+/// answered before the change (whatsapp-rust 0.7.0, `sync_collections_batched` skips behind a sync in flight). Such a
+/// change is told together with the next one.
+async fn reading_is_over(simulator: &Simulator, events: &mut Stream) {
+    eventually("the first reading", async || {
+        let stats = simulator.stats().await;
+        (stats["received"]["iq w:sync:app:state"].as_u64() >= Some(2)).then_some(())
+    })
+    .await;
+    // The answers are read in order, so what comes after them is told after them.
+    let id = simulator.send(FRIEND, OWNER, "after the reading").await;
+    assert_eq!(events.next("message.received").await["message_id"], id);
+}
 
 #[tokio::test]
 async fn what_the_owner_sets_for_a_chat_is_told_setting_by_setting() {
@@ -10,6 +26,7 @@ async fn what_the_owner_sets_for_a_chat_is_told_setting_by_setting() {
     let gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
+    reading_is_over(&simulator, &mut events).await;
     let chat = json!({"jid": format!("{FRIEND}@s.whatsapp.net"), "type": "direct"});
     for (wish, expected) in [
         (json!({"archived": true}), json!({"archived": true})),
@@ -40,6 +57,7 @@ async fn a_contact_and_the_account_get_another_name() {
     let gateway = Gateway::start(&simulator).await;
     gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
+    reading_is_over(&simulator, &mut events).await;
     simulator.names_contact(OWNER, FRIEND, "Ana Maria").await;
     let event = events.next("contact.updated").await;
     assert_eq!(event["contact"]["phone"], FRIEND);
@@ -69,13 +87,12 @@ async fn what_was_set_and_written_before_the_link_is_no_news() {
         (stats["receiptsToPhones"]["hist_sync"].as_u64() >= Some(4)).then_some(())
     })
     .await;
-    simulator.send(FRIEND, OWNER, "new").await;
-    assert_eq!(events.next("message.received").await["body"]["text"], "new");
+    reading_is_over(&simulator, &mut events).await;
     simulator.sets_chat(OWNER, FRIEND, &json!({"pinned": true})).await;
     assert_eq!(events.next("chat.updated").await["pinned"], true);
     for frame in events.frames() {
         let old = match frame.name() {
-            "message.received" => frame.data["body"]["text"] != "new",
+            "message.received" => frame.data["body"]["text"] != "after the reading",
             "chat.updated" => frame.data["pinned"] != true,
             "contact.updated" => true,
             _ => false,
@@ -90,6 +107,7 @@ async fn what_was_set_while_the_gateway_was_down_is_told_when_it_is_back() {
     let mut gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
+    reading_is_over(&simulator, &mut events).await;
     simulator.sets_chat(OWNER, FRIEND, &json!({"pinned": true})).await;
     events.next("chat.updated").await;
     gateway.stop().await;
@@ -106,6 +124,7 @@ async fn a_damaged_patch_is_not_told_and_hurts_nothing() {
     let gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;
     let mut events = gateway.events().await;
+    reading_is_over(&simulator, &mut events).await;
     simulator.sets_chat(OWNER, FRIEND, &json!({"pinned": true})).await;
     events.next("chat.updated").await;
     simulator.fault(&json!({"kind": "app-state", "times": 1})).await;
@@ -135,6 +154,60 @@ async fn a_link_while_the_phone_is_offline_learns_everything_when_it_is_back() {
     instance.becomes("connected").await;
     let mut events = gateway.events().await;
     simulator.comes_online(OWNER).await;
+    reading_is_over(&simulator, &mut events).await;
     simulator.sets_chat(OWNER, FRIEND, &json!({"archived": true})).await;
     assert_eq!(events.next("chat.updated").await["archived"], true);
+}
+
+#[tokio::test]
+async fn a_late_link_reads_a_snapshot_from_the_media_servers_and_goes_on_from_there() {
+    let simulator = Simulator::start().await;
+    for round in 0..25 {
+        simulator
+            .sets_chat(OWNER, FRIEND, &json!({"archived": round % 2 == 0}))
+            .await;
+    }
+    let gateway = Gateway::start(&simulator).await;
+    gateway.link(&simulator, OWNER).await;
+    let mut events = gateway.events().await;
+    reading_is_over(&simulator, &mut events).await;
+    // It fits only to what the snapshot and the patches after it say. The reading takes longer here, so the first news
+    // may be dropped (see above); the next one brings both.
+    simulator.sets_chat(OWNER, FRIEND, &json!({"pinned": true})).await;
+    eventually("the change", async || {
+        simulator.sets_chat(OWNER, FRIEND, &json!({"unread": true})).await;
+        let frames = events.frames();
+        frames.into_iter().find(|frame| frame.data["pinned"] == true)
+    })
+    .await;
+    assert!(
+        events.frames().iter().all(|frame| frame.data.get("archived").is_none()),
+        "what was set before the link was told"
+    );
+    assert_eq!(
+        gateway
+            .log()
+            .lines()
+            .iter()
+            .filter(|line| line.contains("diverged"))
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_gone_hinders_neither_the_link_nor_messages() {
+    let simulator = Simulator::start().await;
+    for round in 0..25 {
+        simulator
+            .sets_chat(OWNER, FRIEND, &json!({"archived": round % 2 == 0}))
+            .await;
+    }
+    simulator.fault(&json!({"kind": "media-404", "times": "always"})).await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    let mut events = gateway.events().await;
+    simulator.send(FRIEND, OWNER, "still here").await;
+    assert_eq!(events.next("message.received").await["body"]["text"], "still here");
+    assert_eq!(instance.get().await["status"], "connected");
 }

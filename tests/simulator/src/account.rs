@@ -491,6 +491,11 @@ pub(crate) mod key {
         format!("appstate/{number}/{collection}/base")
     }
 
+    /// Where clients find that snapshot; its name comes after the snapshot's.
+    pub(crate) fn app_state_reference(number: &str, collection: &str) -> String {
+        format!("appstate/{number}/{collection}/blob")
+    }
+
     /// What an account shows of itself, and to whom.
     pub(crate) fn profile(number: &str) -> String {
         format!("profile/{number}")

@@ -16,6 +16,8 @@ use crate::state::Journal;
 
 /// Patches after which a snapshot is made.
 pub(crate) const SNAPSHOT_EVERY: u64 = 20;
+/// Patches kept behind the snapshot, for clients that are only a little late.
+const KEPT_BEHIND: u64 = SNAPSHOT_EVERY;
 /// The largest patch, as a stanza of a client may be large but not without bound.
 const LARGEST_PATCH: usize = 1024 * 1024;
 /// The most records of one collection.
@@ -89,6 +91,8 @@ pub(crate) struct Snapshot {
     pub(crate) version: u64,
     /// The protobuf message.
     pub(crate) bytes: Vec<u8>,
+    /// Where clients find it on the media servers, once somebody has asked: an encoded `ExternalBlobReference`.
+    pub(crate) reference: Option<Vec<u8>>,
 }
 
 impl Collection {
@@ -166,14 +170,28 @@ impl Collection {
         };
         let bytes = snapshot.encode_to_vec();
         journal.put(key::app_state_snapshot(owner, name.as_str()), bytes.clone());
+        journal.delete(key::app_state_reference(owner, name.as_str()));
         self.snapshot = Some(Snapshot {
             version: self.version,
             bytes,
+            reference: None,
         });
+        let kept = self.patches.split_off(&(self.version + 1).saturating_sub(KEPT_BEHIND));
+        for version in std::mem::replace(&mut self.patches, kept).keys() {
+            journal.delete(key::app_state_patch(owner, name.as_str(), *version));
+        }
         Ok(())
     }
 
-    /// Puts a stored record back: the snapshot first, then the patches in their order.
+    /// Notes where clients find the newest snapshot.
+    pub(crate) fn snapshot_is_at(&mut self, owner: &str, name: Name, reference: Vec<u8>, journal: &mut Journal) {
+        if let Some(snapshot) = &mut self.snapshot {
+            journal.put(key::app_state_reference(owner, name.as_str()), reference.clone());
+            snapshot.reference = Some(reference);
+        }
+    }
+
+    /// Puts a stored record back: the snapshot first, then where it is, then the patches in their order.
     pub(crate) fn restore(&mut self, what: &[&str], bytes: &[u8]) -> Result<()> {
         if what == ["base"] {
             let snapshot = wa::SyncdSnapshot::decode_from_slice(bytes)?;
@@ -187,7 +205,14 @@ impl Collection {
             self.snapshot = Some(Snapshot {
                 version: self.version,
                 bytes: bytes.to_vec(),
+                reference: None,
             });
+            return Ok(());
+        }
+        if what == ["blob"] {
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.reference = Some(bytes.to_vec());
+            }
             return Ok(());
         }
         let patch = wa::SyncdPatch::decode_from_slice(bytes)?;

@@ -442,6 +442,6 @@ mod tests {
             assert!(!kind.name().is_empty());
         }
         // A kind that is missing above is refused by the admin interface, so the last one must be the last variant.
-        assert_eq!(Kind::ALL.len(), Kind::Duplicate as usize + 1);
+        assert_eq!(Kind::ALL.len(), Kind::Media404 as usize + 1);
     }
 }

@@ -4,14 +4,18 @@
 //! `Socket/chats` (`resyncAppState`, `appPatch`), zapo-js `appstate/WaAppStateSyncClient` and `response-parser`.
 
 use anyhow::{Context as _, Result};
+use whatsapp_rust::buffa::Message as _;
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::waproto::whatsapp as wa;
 
 use super::Answer;
 use crate::account::DeviceAddress;
 use crate::app_state::{Name, Refused};
 use crate::clock::unix_seconds;
 use crate::fault::Kind;
+use crate::media::Found;
+use crate::phone::media::{Medium, seal};
 use crate::stanza::{SERVER, Stanza as _, bytes_child, fresh_id};
 use crate::stats::count;
 use crate::world::World;
@@ -47,7 +51,8 @@ impl World {
             return Ok(refusal(answer, 400, "bad-request").build());
         };
         let Some(patch) = asked.child("patch") else {
-            return self.news(from, name, version, answer);
+            let whole = version == 0 || asked.text("return_snapshot").as_deref() == Some("true");
+            return self.news(from, name, version, whole, answer);
         };
         let patch = patch.content().unwrap_or_default();
         let account = self.accounts.get_mut(&from.number).context("the account is gone")?;
@@ -72,7 +77,7 @@ impl World {
                     .attr("code", 409)
                     .attr("text", "conflict")
                     .build();
-                let mut node = self.news(from, name, version, answer)?;
+                let mut node = self.news(from, name, version, false, answer)?;
                 let mut children: Vec<Node> = vec![conflict];
                 children.extend(node.children().unwrap_or_default().iter().cloned());
                 node.content = Some(whatsapp_rust::wacore_binary::NodeContent::Nodes(children));
@@ -81,8 +86,16 @@ impl World {
         }
     }
 
-    /// What a client at a version lacks.
-    fn news(&mut self, from: &DeviceAddress, name: Name, version: u64, answer: NodeBuilder) -> Result<Node> {
+    /// What a client at a version lacks: patches, or the snapshot and the patches after it if the client wants it
+    /// `whole` or is too late for patches alone.
+    fn news(
+        &mut self,
+        from: &DeviceAddress,
+        name: Name,
+        version: u64,
+        whole: bool,
+        answer: NodeBuilder,
+    ) -> Result<Node> {
         let account = self.accounts.get_mut(&from.number).context("the account is gone")?;
         let companion = account.companions.get_mut(&from.device).context("the device is gone")?;
         let newest = account
@@ -103,7 +116,12 @@ impl World {
         let Some(collection) = account.app_state.get(&name) else {
             return Ok(answer.attr("version", version).build());
         };
-        let base = version;
+        let late = collection.after(version).is_none();
+        let snapshot = collection
+            .snapshot()
+            .filter(|snapshot| late || (whole && snapshot.version > version));
+        let base = snapshot.map_or(version, |snapshot| snapshot.version);
+        let with_snapshot = snapshot.is_some();
         let mut patches: Vec<Vec<u8>> = collection
             .after(base)
             .map(|later| later.take(PAGE).cloned().collect())
@@ -119,6 +137,9 @@ impl World {
             spoil(last);
         }
         let mut children = Vec::new();
+        if with_snapshot {
+            children.push(bytes_child("snapshot", self.place_of_snapshot(&from.number, name)?));
+        }
         if !patches.is_empty() {
             let patches = patches.into_iter().map(|patch| bytes_child("patch", patch));
             children.push(NodeBuilder::new("patches").children(patches).build());
@@ -128,6 +149,46 @@ impl World {
         } else {
             answer.children(children).build()
         })
+    }
+
+    /// Where clients find the newest snapshot of a collection: on the media servers, under a key that they are told.
+    fn place_of_snapshot(&mut self, number: &str, name: Name) -> Result<Vec<u8>> {
+        let account = self.accounts.get(number).context("the account is gone")?;
+        let collection = account.app_state.get(&name).context("no such collection")?;
+        let snapshot = collection.snapshot().context("no snapshot")?;
+        if let Some(reference) = snapshot
+            .reference
+            .clone()
+            .filter(|reference| self.media_knows(reference))
+        {
+            return Ok(reference);
+        }
+        let stored = seal(Medium::AppState, &snapshot.bytes)?;
+        let stored = self.phone_uploads(number, &stored)?;
+        let reference = wa::ExternalBlobReference {
+            media_key: Some(stored.key),
+            direct_path: Some(stored.direct_path),
+            file_size_bytes: Some(stored.plain_length),
+            file_sha256: Some(stored.plain_hash),
+            file_enc_sha256: Some(stored.sealed_hash),
+            ..Default::default()
+        }
+        .encode_to_vec();
+        let account = self.accounts.get_mut(number).context("the account is gone")?;
+        account
+            .collection(name)
+            .snapshot_is_at(number, name, reference.clone(), &mut self.journal);
+        Ok(reference)
+    }
+
+    /// Whether an address is still one of the media servers; one whose medium was let go of on purpose is.
+    fn media_knows(&self, reference: &[u8]) -> bool {
+        let path = wa::ExternalBlobReference::decode_from_slice(reference)
+            .ok()
+            .and_then(|reference| reference.direct_path)
+            .unwrap_or_default();
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+        matches!(self.media.find(path, query), Found::Item(_) | Found::Gone)
     }
 
     /// Tells all other devices of an account that a collection has changed; one notification for each collection, as
@@ -193,8 +254,6 @@ fn refusal(answer: NodeBuilder, code: u16, text: &'static str) -> NodeBuilder {
 
 /// Flips a bit of a patch's last value, in its code.
 fn spoil(patch: &mut Vec<u8>) {
-    use whatsapp_rust::buffa::Message as _;
-    use whatsapp_rust::waproto::whatsapp as wa;
     let Ok(mut decoded) = wa::SyncdPatch::decode_from_slice(patch) else {
         return;
     };

@@ -270,20 +270,32 @@ async fn a_wrong_wish_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn many_patches_come_in_pages() {
+async fn many_patches_come_as_a_snapshot_and_the_patches_after_it() {
     let (simulator, addr) = simulator().await;
     let (_, mut client) = settled(addr).await;
-    for version in 0..60 {
+    for version in 0..65 {
         let version = version.to_string();
         let accepted = sync(&mut client, "regular_high", Some(&version), Some(&formal_patch(1))).await;
         assert_eq!(accepted.get_optional_child("error"), None, "{accepted:?}");
     }
-    let first = sync(&mut client, "regular_high", Some("1"), None).await;
-    assert_eq!(text(&first, "has_more_patches"), "true");
-    assert_eq!((text(&first, "version").as_str(), patches(&first).len()), ("51", 50));
-    let rest = sync(&mut client, "regular_high", Some("51"), None).await;
-    assert_eq!((text(&rest, "version").as_str(), patches(&rest).len()), ("60", 9));
-    assert_eq!(text(&rest, "has_more_patches"), "");
+    for (version, rest) in [(None, 5), (Some("0"), 5), (Some("1"), 5)] {
+        let got = sync(&mut client, "regular_high", version, None).await;
+        assert_eq!((text(&got, "version").as_str(), patches(&got).len()), ("65", rest));
+        let snapshot = content(got.get_optional_child("snapshot").expect("no snapshot"));
+        let reference = wa::ExternalBlobReference::decode_from_slice(&snapshot).unwrap();
+        assert!(reference.direct_path.unwrap().starts_with("/v/t62.7119-24/"));
+        assert_eq!(
+            (
+                reference.media_key.unwrap().len(),
+                reference.file_enc_sha256.unwrap().len()
+            ),
+            (32, 32)
+        );
+    }
+    // Who is only a little late gets patches alone.
+    let little = sync(&mut client, "regular_high", Some("45"), None).await;
+    assert_eq!(little.get_optional_child("snapshot"), None);
+    assert_eq!(patches(&little).len(), 20);
     simulator.shutdown().await;
 }
 

@@ -7,7 +7,7 @@ use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use whatsapp_simulator::{Options, Simulator};
 
-use crate::client::{Client, Keys, activate, admin, content, link, log_in, text, until};
+use crate::client::{Client, Keys, activate, admin, content, link, log_in, stats, text, until};
 use crate::{NUMBER, OTHER, simulator};
 
 pub const THIRD: &str = "5511999990003";
@@ -20,7 +20,11 @@ pub async fn member(addr: SocketAddr, number: &str) -> (Keys, Client) {
     let uploaded = client.ask("encrypt", "set", keys.upload(50, false)).await;
     assert_eq!(text(&uploaded, "type"), "result");
     activate(&mut client).await;
-    for _ in 0..2 {
+    // The keys and the past, all of them queued by the upload of the companion's keys.
+    let stats = stats(addr).await;
+    let phones = stats["phones"].as_array().unwrap();
+    let phone = phones.iter().find(|phone| phone["phone"] == number).unwrap();
+    for _ in 0..phone["companions"][0]["waiting"].as_u64().unwrap() {
         let greeting = client.next_tagged("message").await;
         let receipt = NodeBuilder::new("receipt")
             .attr("id", text(&greeting, "id"))

@@ -285,3 +285,20 @@ fn what_the_server_keeps_survives_a_restart() {
     push(&mut restored, &mut again, &archive(true), &ring);
     assert_eq!(again.problems(), []);
 }
+
+#[test]
+fn a_client_that_is_too_late_for_patches_is_left_the_snapshot() {
+    let (ring, mut server, mut replica) = (ring(), Collection::default(), Replica::new(Name::RegularLow));
+    for round in 0..2 * SNAPSHOT_EVERY {
+        push(&mut server, &mut replica, &archive(round % 2 == 0), &ring);
+    }
+    assert!(server.after(0).is_none(), "the oldest patches are still there");
+    assert_eq!(
+        server.after(SNAPSHOT_EVERY).map(Iterator::count),
+        Some(usize::try_from(SNAPSHOT_EVERY).unwrap())
+    );
+    let mut late = Replica::new(Name::RegularLow);
+    late.catch_up(&server, &ring);
+    assert_eq!((late.version(), late.entries().count()), (2 * SNAPSHOT_EVERY, 2));
+    assert_eq!(late.problems(), []);
+}

@@ -1,4 +1,4 @@
-//! History on its way: compressed, in the message itself.
+//! History on its way: compressed, in the message itself while it is small, else on the media servers.
 
 use std::io::Write as _;
 
@@ -12,7 +12,11 @@ use whatsapp_rust::waproto::whatsapp::message::protocol_message::Type;
 
 use super::chunks::{People, cut};
 use crate::account::{DeviceAddress, Form};
+use crate::phone::media::{Medium, seal};
 use crate::world::World;
+
+/// The most bytes of history in a message itself.
+const INLINE: usize = 8 * 1024;
 
 impl World {
     /// Sends a new companion the phone's past.
@@ -46,16 +50,25 @@ impl World {
             .flat_map(|conversation| &conversation.messages)
             .filter_map(|entry| entry.message.message_timestamp)
             .min();
-        let notification = wa::message::HistorySyncNotification {
+        let mut notification = wa::message::HistorySyncNotification {
             // Both kinds have the same numbers (`whatsapp.proto`).
             sync_type: HistorySyncType::from_i32(chunk.sync_type.to_i32()),
             chunk_order: chunk.chunk_order,
             progress: chunk.progress,
             oldest_msg_in_chunk_timestamp_sec: oldest.and_then(|at| i64::try_from(at).ok()),
             peer_data_request_session_id: session.map(str::to_owned),
-            initial_hist_bootstrap_inline_payload: Some(packed),
             ..Default::default()
         };
+        if packed.len() <= INLINE {
+            notification.initial_hist_bootstrap_inline_payload = Some(packed);
+        } else {
+            let stored = self.phone_uploads(&companion.number, &seal(Medium::History, &packed)?)?;
+            notification.media_key = Some(stored.key);
+            notification.direct_path = Some(stored.direct_path);
+            notification.file_length = Some(stored.plain_length);
+            notification.file_sha256 = Some(stored.plain_hash);
+            notification.file_enc_sha256 = Some(stored.sealed_hash);
+        }
         let message = wa::message::ProtocolMessage {
             r#type: Some(Type::HISTORY_SYNC_NOTIFICATION),
             history_sync_notification: MessageField::some(notification),

@@ -23,6 +23,7 @@ use crate::account::{Companion, CompanionRecord, DeviceAddress, Form, UploadedKe
 use crate::phone::app_state::actions::ChatWish;
 use crate::phone::chat::Chat;
 use crate::phone::compose::text_message;
+use crate::phone::media::{history_of, load};
 use crate::phone::signal::Signal;
 use crate::queue::Queue;
 use crate::stanza::Stanza as _;
@@ -427,4 +428,33 @@ fn what_is_set_for_a_chat_stands_in_its_history() {
         (head.mute_end_time, head.marked_as_unread),
         (Some(u64::MAX), Some(true))
     );
+}
+
+#[test]
+fn a_long_history_comes_from_the_media_servers_and_opens_with_what_the_message_says() {
+    let mut scene = Scene::new();
+    scene.world.phone_takes_name(OTHER, &"Ana".repeat(40)).unwrap();
+    let sent = scene.texts(OTHER, OWN, 400);
+    let many = HistoryWish {
+        full: false,
+        initial_per_chat: Some(400),
+    };
+    scene.link(many);
+    let told = scene.told();
+    let message = told
+        .iter()
+        .find(|message| message.history_sync_notification.direct_path.is_some())
+        .expect("everything was sent in the messages themselves");
+    let notification = &message.history_sync_notification;
+    assert_eq!(notification.initial_hist_bootstrap_inline_payload, None);
+    let reference = history_of(&wa::Message {
+        protocol_message: MessageField::some(message.clone()),
+        ..Default::default()
+    })
+    .unwrap();
+    let packed = load(scene.world.phone_finds(&reference).unwrap(), &reference).unwrap();
+    let mut plain = Vec::new();
+    ZlibDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+    let chunk = wa::HistorySync::decode_from_slice(&plain).unwrap();
+    assert_eq!(ids(&[chunk]).len(), sent.len());
 }
