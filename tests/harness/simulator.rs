@@ -82,6 +82,12 @@ impl Simulator {
         self.process.ended().await;
     }
 
+    /// Starts it again at the same address as another server: other keys, nobody known.
+    pub async fn start_again_as_another(&mut self) {
+        self.state = tempfile::tempdir().unwrap();
+        self.start_again().await;
+    }
+
     /// Starts it again at the same address with the same state.
     pub async fn start_again(&mut self) {
         let from = self.log.lines().len();
@@ -143,6 +149,11 @@ impl Phones {
         let path = with_query("/admin/mock-phone/enter-code", &[("phone", phone), ("code", code)]);
         let refused = self.client.post_empty(&path).returns(409).await;
         refused["error"].as_str().unwrap().to_owned()
+    }
+
+    /// The server gets another static key under the same root.
+    pub async fn renew_certificates(&self) {
+        self.client.post_empty("/admin/renew-certificates").reply(200).await;
     }
 
     /// The server wants the pairing code of a number to be made anew.

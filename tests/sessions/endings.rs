@@ -42,6 +42,35 @@ async fn an_unlinked_session_fails_with_the_reason_and_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn an_account_that_demands_a_passkey_is_not_linked_and_the_reason_says_what_to_do() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.create("guarded").await;
+    let demand = json!({"kind": "passkey", "phone": OWNER});
+    simulator.fault(&demand).await;
+    let code = instance.qr().await;
+    simulator.scan_in_vain(OWNER, &code).await;
+    let failed = instance.becomes("failed").await;
+    let reason = &failed["status_reason"];
+    assert_eq!(reason["code"], "passkey_required");
+    assert!(reason["message"].as_str().unwrap().contains("passkey"), "{reason}");
+    let sockets = simulator.sockets_opened().await;
+    gateway.advance(LONG).await;
+    assert_eq!(simulator.sockets_opened().await, sockets, "nobody tried again");
+
+    simulator.fault(&demand).await;
+    let code = instance.pair_code(OWNER).await;
+    let shown = simulator.enter_code_in_vain(OWNER, &code).await;
+    assert!(shown.contains("before it showed the account's passkey"), "{shown}");
+    instance.becomes("failed").await;
+
+    // The owner has turned it off.
+    let code = instance.qr().await;
+    simulator.scan(OWNER, &code).await;
+    instance.becomes("connected").await;
+}
+
+#[tokio::test]
 async fn a_session_that_was_opened_elsewhere_does_not_fight_for_it() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;

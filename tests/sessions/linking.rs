@@ -145,6 +145,45 @@ async fn a_crashed_server_is_found_again_by_itself() {
 }
 
 #[tokio::test]
+async fn a_server_with_renewed_certificates_is_accepted_again() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    let mut events = gateway.events().await;
+    simulator.renew_certificates().await;
+    simulator.fault(&json!({"kind": "drop-socket"})).await;
+    events.next("instance.disconnected").await;
+    events.next("instance.connected").await;
+    assert_eq!(simulator.stats().await["handshakes"]["xxFallback"], 1);
+    instance.send(FRIEND, "known again").await;
+    simulator.gets(FRIEND, "known again").await;
+    instance.settles().await;
+
+    simulator.fault(&json!({"kind": "drop-socket"})).await;
+    events.next("instance.disconnected").await;
+    events.next("instance.connected").await;
+    let handshakes = simulator.stats().await["handshakes"].clone();
+    assert_eq!(handshakes["xxFallback"], 1, "the new key is remembered: {handshakes}");
+}
+
+#[tokio::test]
+async fn another_server_that_does_not_know_the_link_is_told_from_a_lost_connection() {
+    let mut simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    simulator.kill();
+    instance.becomes("disconnected").await;
+    simulator.start_again_as_another().await;
+    gateway.advance(90).await;
+    let failed = instance.becomes("failed").await;
+    assert_eq!(failed["status_reason"]["code"], "logout", "{failed}");
+    assert_eq!(simulator.stats().await["handshakes"]["xxFallback"], 1);
+    let code = instance.qr().await;
+    simulator.scan(OWNER, &code).await;
+    instance.becomes("connected").await;
+}
+
+#[tokio::test]
 async fn a_stopped_instance_keeps_its_link_and_comes_back_on_request() {
     let simulator = Simulator::start().await;
     let mut gateway = Gateway::start(&simulator).await;

@@ -56,6 +56,13 @@ impl ServerKeys {
         }
     }
 
+    /// New intermediate and leaf under the same root, as real servers get them from time to time.
+    pub(crate) fn renew(&mut self) {
+        let mut rng = rand::rng();
+        self.intermediate = KeyPair::generate(&mut rng);
+        self.leaf = KeyPair::generate(&mut rng);
+    }
+
     /// The static key pair of the Noise handshake.
     pub(crate) fn noise_static(&self) -> &KeyPair {
         &self.leaf

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     QrExhausted,
     /// A pairing code is refused with an error code.
     PairCode,
+    /// The account demands a passkey of whoever wants to be linked.
+    Passkey,
     /// The HMAC over a link's identity is wrong.
     Hmac,
     /// The account's signature over a link's identity is wrong.
@@ -70,6 +72,7 @@ impl Kind {
         Self::NoQr,
         Self::QrExhausted,
         Self::PairCode,
+        Self::Passkey,
         Self::Hmac,
         Self::AccountSignature,
         Self::DeviceIdentity,

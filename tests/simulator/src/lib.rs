@@ -46,6 +46,7 @@ mod login;
 mod media;
 mod noise;
 mod pairing;
+mod passkey;
 mod phone;
 mod pictures;
 mod presence;

@@ -245,10 +245,14 @@ impl World {
     /// The phone is about to type a code: what waits for this number, or why nothing does.
     pub(crate) fn code_asked_for(&mut self, number: &str) -> Result<Asked> {
         self.ensure_phone(number)?;
-        self.require_online(number)?;
+        self.require_place(number)?;
         let waiting = self.pairings.iter().find_map(|(socket, pairing)| {
             let link = pairing.code.as_ref().filter(|link| link.number == number)?;
-            Some((*socket, link, pairing.granted.is_some() || pairing.confirmed.is_some()))
+            Some((
+                *socket,
+                link,
+                pairing.granted.is_some() || pairing.demand.is_some() || pairing.confirmed.is_some(),
+            ))
         });
         let Some((socket, link, taken)) = waiting else {
             let others = self.pairings.values().any(|pairing| pairing.code.is_some());

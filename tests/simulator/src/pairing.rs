@@ -17,6 +17,7 @@ use crate::device_list::Change;
 use crate::ending::Ending;
 use crate::fault::{Kind, Stage, Whom};
 use crate::link_code::LinkCode;
+use crate::passkey::{self, Demand};
 use crate::phone::history::HistoryWish;
 use crate::queue::Queue;
 use crate::stanza::{SERVER, Stanza as _, fresh_id, stream_error};
@@ -58,6 +59,10 @@ pub(crate) struct Pairing {
     pub(crate) code: Option<LinkCode>,
     /// How many codes were asked for on this socket.
     pub(crate) codes_asked: u32,
+    /// The account's passkey was asked for.
+    pub(crate) demand: Option<Demand>,
+    /// … and shown.
+    pub(crate) passkey_shown: bool,
     /// A phone is convinced and about to vouch.
     pub(crate) confirmed: Option<Confirmed>,
     /// Wakes the socket's task.
@@ -117,6 +122,8 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
                 granted: None,
                 code: None,
                 codes_asked: 0,
+                demand: None,
+                passkey_shown: false,
                 confirmed: None,
                 wake: wake.clone(),
             },
@@ -125,11 +132,16 @@ pub(crate) async fn serve(hub: &Hub, mut wire: Wire, payload: &wa::ClientPayload
     })?;
     let ended = converse(hub, &mut wire, socket, shown.then_some(refs), &wake).await;
     let forgotten = hub.act(|world| Ok(world.pairings.remove(&socket)))?;
-    if let Some(granted) = forgotten.and_then(|pairing| pairing.granted) {
-        // The caller may have stopped waiting.
-        let _ = granted.outcome.send(Err(
-            "the client closed its socket before it answered the link".to_owned()
-        ));
+    if let Some(Pairing { granted, demand, .. }) = forgotten {
+        if let Some(granted) = granted {
+            // The caller may have stopped waiting.
+            let _ = granted.outcome.send(Err(
+                "the client closed its socket before it answered the link".to_owned()
+            ));
+        }
+        if let Some(demand) = demand {
+            demand.abandon("the client closed its socket before it showed the account's passkey");
+        }
     }
     match ended {
         Ok(ending) => ending.carry_out(hub, wire, &wake, |_| false).await,
@@ -253,7 +265,10 @@ impl World {
         match node.text("type").as_deref() {
             Some("get" | "set") => match node.child("link_code_companion_reg") {
                 Some(asked) => self.link_code_iq(socket, &id, asked),
-                None => Next::Answer(crate::stanza::result(&id, [])),
+                None => match passkey::asked(node) {
+                    Some(asked) => self.passkey_iq(socket, &id, asked),
+                    None => Next::Answer(crate::stanza::result(&id, [])),
+                },
             },
             Some("error") => {
                 let granted = self.take_granted(socket, &id);

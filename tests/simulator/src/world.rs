@@ -160,6 +160,13 @@ impl World {
         Ok(world)
     }
 
+    /// Replaces the server's certificates; open sockets keep what they have.
+    pub(crate) fn renew_certificates(&mut self) -> Result<()> {
+        self.keys.renew();
+        self.journal.put(key::SERVER.to_owned(), self.keys.to_record()?);
+        Ok(())
+    }
+
     /// A number for a new socket, unique in this run.
     pub(crate) fn next_socket(&mut self) -> u64 {
         self.last_socket += 1;

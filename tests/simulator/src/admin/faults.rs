@@ -37,8 +37,6 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
-/// Known to the papers, not to this simulator yet.
-const NOT_YET: [&str; 1] = ["passkey"];
 /// No answer is delayed longer: clients show their own errors after this.
 const LONGEST_DELAY: u64 = 60_000;
 /// Codes as the real server has them.
@@ -61,12 +59,6 @@ fn add(hub: &Hub, body: &Bytes) -> Answer {
     let scope: Scope = serde_json::from_value(Value::Object(fields.clone())).map_err(not_a_fault)?;
     if scope.kind == "none" {
         return clear(hub);
-    }
-    if NOT_YET.contains(&scope.kind.as_str()) {
-        return Err(Refusal::not_available(format!(
-            "the fault `{}` is not available yet",
-            scope.kind
-        )));
     }
     let kind: Kind = serde_json::from_value(json!(scope.kind)).map_err(|_| {
         let names: Vec<String> = Kind::ALL.iter().map(|kind| kind.name()).collect();

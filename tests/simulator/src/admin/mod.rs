@@ -108,10 +108,6 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    fn not_available(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, message)
-    }
-
     /// The response.
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         reply(self.status, &json!({"error": self.message}))

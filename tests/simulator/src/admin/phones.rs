@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -10,6 +12,7 @@ use super::parameters::Parameters;
 use super::{Answer, Refusal, Route, Run};
 use crate::account::{DeviceAddress, Form};
 use crate::phone::code;
+use crate::phone::passkey::RELYING_PARTY;
 use crate::phone::scan::{Code, Outcome};
 use crate::world::{Hub, World};
 
@@ -53,6 +56,31 @@ pub(super) const ROUTES: &[Route] = &[
                 in_world(hub, |world| Ok(world.refresh_code(number, manual)))?,
                 "refreshed",
             )
+        }),
+    },
+    Route {
+        method: Method::POST,
+        path: "/admin/mock-phone/passkey",
+        parameters: "phone",
+        summary: "The passkey of the phone's account, made at the first call: credentialId and PKCS #8 private key (ES256), base64url, for rpId.",
+        run: Run::Now(|hub, parameters, _| {
+            let number = parameters.number("phone")?;
+            let passkey = in_world(hub, |world| world.passkey(number))?;
+            Ok(json!({
+                "credentialId": BASE64_URL_SAFE_NO_PAD.encode(&passkey.id),
+                "privateKeyPkcs8": BASE64_URL_SAFE_NO_PAD.encode(&passkey.private),
+                "rpId": RELYING_PARTY,
+            }))
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/admin/mock-phone/passkey",
+        parameters: "phone",
+        summary: "Whether a client is asked for the phone's passkey now, and the code that the phone shows for comparing.",
+        run: Run::Now(|hub, parameters, _| {
+            let number = parameters.number("phone")?;
+            Ok(hub.look(|world| world.passkey_demand(number)))
         }),
     },
     Route {

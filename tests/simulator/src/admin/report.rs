@@ -31,6 +31,16 @@ pub(super) const ROUTES: &[Route] = &[
         run: Run::Raw(|hub, _| Box::pin(std::future::ready(Ok(certificate(hub))))),
     },
     Route {
+        method: Method::POST,
+        path: "/admin/renew-certificates",
+        parameters: "",
+        summary: "The server gets a new static key and certificates under the same root: clients that remember the old one fall back to XX.",
+        run: Run::Now(|hub, _, _| {
+            super::phones::in_world(hub, World::renew_certificates)?;
+            Ok(json!({"renewed": true}))
+        }),
+    },
+    Route {
         method: Method::GET,
         path: "/admin/stats",
         parameters: "",

@@ -108,6 +108,12 @@ pub(crate) const fn manual(kind: Kind) -> Manual {
             effect: "the request is refused with that code",
             ..PLAIN
         },
+        Kind::Passkey => Manual {
+            strikes: "when the phone has scanned, or typed the right code",
+            phone: Some("the phone that links"),
+            effect: "the client is asked for the account's passkey before it gets its grant; POST /admin/mock-phone/passkey is the authenticator",
+            ..PLAIN
+        },
         Kind::Hmac => Manual {
             strikes: "when the phone signs a link, by QR or by code",
             phone: Some("the phone that links"),

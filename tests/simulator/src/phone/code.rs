@@ -15,7 +15,7 @@ use whatsapp_rust::wacore::libsignal::protocol::{KeyPair, PrivateKey, PublicKey}
 /// Characters of a code, without the dash that is shown in the middle.
 const CODE_LENGTH: usize = 8;
 /// What codes are made of: no 0, I, O or U, which people take for others (whatsapp-rust and zapo-js agree).
-const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTVWXYZ";
+pub(crate) const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTVWXYZ";
 /// Rounds of PBKDF2 (all three clients agree).
 const ROUNDS: u32 = 1 << 17;
 const SALT: usize = 32;

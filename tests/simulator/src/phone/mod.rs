@@ -30,6 +30,7 @@ pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod many;
 pub(crate) mod media;
+pub(crate) mod passkey;
 pub(crate) mod receive;
 mod requests;
 mod reupload;
@@ -44,6 +45,7 @@ use app_state::keys::SharedKey;
 use app_state::{AppState, AppStateRecord};
 use chat::Chat;
 use contents::Contents;
+use passkey::Passkey;
 use sender_keys::SenderKeys;
 use signal::{KeyRecord, Signal};
 
@@ -64,6 +66,8 @@ pub(crate) struct Phone {
     pub(crate) answering: bool,
     /// The name its owner chose.
     pub(crate) push_name: String,
+    /// The passkey registered with its account.
+    pub(crate) passkey: Option<Passkey>,
     /// What its owner and companions have set.
     pub(crate) app_state: AppState,
     inbox: Vec<Shown>,
@@ -92,6 +96,8 @@ pub(crate) struct PhoneRecord {
     app_state_key: SharedKey,
     #[serde(default)]
     app_state: AppStateRecord,
+    #[serde(default)]
+    passkey: Option<Passkey>,
 }
 
 /// One message as a phone shows it.
@@ -164,6 +170,7 @@ impl Phone {
             push_name: format!("Phone {}", &number[tail..]),
             app_state_key: SharedKey::first(),
             app_state: AppStateRecord::default(),
+            passkey: None,
         })
     }
 
@@ -177,6 +184,7 @@ impl Phone {
             answering: record.answering,
             push_name: record.push_name,
             app_state: AppState::from_record(record.app_state_key, record.app_state),
+            passkey: record.passkey,
             inbox: Vec::new(),
             shown: HashSet::new(),
             failed: HashSet::new(),
@@ -198,6 +206,7 @@ impl Phone {
             push_name: self.push_name.clone(),
             app_state_key,
             app_state,
+            passkey: self.passkey.clone(),
         }
     }
 

@@ -74,11 +74,15 @@ impl World {
         Ok(waiting)
     }
 
-    /// Refuses what a phone cannot do while it is offline.
-    pub(crate) fn require_online(&self, number: &str) -> Result<()> {
+    /// Refuses what a phone cannot do while it is offline or has all the companions that it may have.
+    pub(crate) fn require_place(&self, number: &str) -> Result<()> {
         let account = self.accounts.get(number).context("no such phone")?;
         if !account.phone.online {
             bail!("the phone is offline");
+        }
+        let linked = account.companions.len();
+        if linked >= LINKED_DEVICES {
+            bail!("the phone has {linked} linked devices, no more are allowed; unlink one first");
         }
         Ok(())
     }
@@ -91,7 +95,7 @@ impl World {
         };
         let (number, secret) = (confirmed.number, confirmed.secret);
         let taken = pairing.granted.is_some();
-        let refusal = match self.require_online(&number) {
+        let refusal = match self.require_place(&number) {
             Ok(()) if taken => "another phone was faster".to_owned(),
             Ok(()) => return self.grant(&number, socket, &secret, confirmed.outcome),
             Err(error) => format!("{error:#}"),
@@ -109,23 +113,22 @@ impl World {
         secret: &[u8],
         outcome: oneshot::Sender<Result<DeviceAddress, String>>,
     ) -> Result<()> {
-        self.require_online(number)?;
+        self.require_place(number)?;
         let pairing = self.pairings.get(&socket).context("the socket is gone")?;
-        if pairing.granted.is_some() {
+        if pairing.granted.is_some() || pairing.demand.is_some() {
             bail!("this code was scanned already");
         }
-        let identity = pairing.identity.clone();
+        let (identity, shown) = (pairing.identity.clone(), pairing.passkey_shown);
         let account = self.accounts.get(number).context("no such phone")?;
-        let linked = account.companions.len();
-        if linked >= LINKED_DEVICES {
-            bail!("the phone has {linked} linked devices, no more are allowed; unlink one first");
-        }
         let address = DeviceAddress::new(number, account.next_device);
         if let Some((ending, _)) = self.planned_end(Stage::Scan, &address) {
             let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
             pairing.ending = Some(ending);
             pairing.wake.notify_one();
             bail!("a fault ended the client's socket before it got the grant");
+        }
+        if !shown && self.strike(Kind::Passkey, &address).is_some() {
+            return self.demand_passkey(number, socket, outcome);
         }
         let forgery = Forgery {
             hmac: self.strike(Kind::Hmac, &address).is_some(),

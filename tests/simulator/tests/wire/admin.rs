@@ -229,13 +229,6 @@ const BAD_CALLS: &[BadCall] = &[
         "at most",
     ),
     (
-        501,
-        "POST",
-        "/admin/fault",
-        r#"{"kind":"passkey"}"#,
-        "not available yet",
-    ),
-    (
         400,
         "POST",
         "/admin/fault",

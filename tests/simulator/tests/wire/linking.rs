@@ -182,6 +182,25 @@ async fn a_returning_client_may_use_ik_and_falls_back_when_it_remembers_a_wrong_
 }
 
 #[tokio::test]
+async fn renewed_certificates_hold_under_the_same_root_and_old_knowledge_falls_back() {
+    let (simulator, addr) = simulator().await;
+    let keys = link(addr, NUMBER).await;
+    let (before, _) = log_in(addr, &keys, NUMBER).await;
+    assert_eq!(admin(addr, "POST", "/admin/renew-certificates", "").await.0, 200);
+    let mut client = Client::ik(addr, &keys.noise, &before.server_static, &Keys::login(NUMBER, 1)).await;
+    assert_eq!(client.next().await.tag, "success");
+    assert_ne!(client.server_static, before.server_static);
+    let (_, answer) = admin(addr, "GET", "/admin/root-key", "").await;
+    let root = hex::decode(answer["publicKeyHex"].as_str().unwrap()).unwrap();
+    assert_eq!(chain_holds(&root, &client.chain, &client.server_static), (true, true));
+    assert_eq!(stats(addr).await["handshakes"]["xxFallback"], json!(1));
+    let mut client = Client::ik(addr, &keys.noise, &client.server_static, &Keys::login(NUMBER, 1)).await;
+    assert_eq!(client.next().await.tag, "success");
+    assert_eq!(stats(addr).await["handshakes"]["ik"], json!(1));
+    simulator.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_second_login_replaces_the_first() {
     let (simulator, addr) = simulator().await;
     let keys = link(addr, NUMBER).await;

@@ -16,6 +16,7 @@ mod linking;
 mod load;
 mod media;
 mod pair_code;
+mod passkey;
 mod phone_media;
 mod presence;
 mod privacy;
