@@ -32,6 +32,7 @@ use tokio_websockets::ClientBuilder;
 use whatsapp_rust::async_channel::Receiver;
 use whatsapp_rust::wacore::net::{Transport, TransportEvent, TransportFactory, WHATSAPP_WEB_ORIGIN};
 
+use super::resends::Gate;
 use super::trouble::Trouble;
 use crate::domain::Timestamp;
 use crate::sys::clock;
@@ -126,15 +127,17 @@ pub(super) struct Dialer {
     target: Result<Target, Trouble>,
     timeout: Duration,
     attempt: Arc<Attempt>,
+    gate: Arc<Gate>,
 }
 
 impl Dialer {
-    /// A dialer that reports into `attempt`.
-    pub fn new(target: Result<Target, Trouble>, timeout: Duration, attempt: Arc<Attempt>) -> Self {
+    /// A dialer that reports into `attempt` and whose sockets write when `gate` is open.
+    pub fn new(target: Result<Target, Trouble>, timeout: Duration, attempt: Arc<Attempt>, gate: Arc<Gate>) -> Self {
         Self {
             target,
             timeout,
             attempt,
+            gate,
         }
     }
 
@@ -202,8 +205,8 @@ impl Dialer {
         self.attempt.received.store(0, Ordering::Relaxed);
         self.attempt.open.store(true, Ordering::Relaxed);
         let (inner, events) = whatsapp_rust::transport::from_websocket(websocket);
-        let attempt = self.attempt.clone();
-        Ok((Arc::new(Watched { inner, attempt }), events))
+        let (attempt, gate) = (self.attempt.clone(), self.gate.clone());
+        Ok((Arc::new(Watched { inner, attempt, gate }), events))
     }
 }
 
@@ -396,15 +399,17 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// A transport that counts what goes out.
+/// A transport that counts what goes out, when it may go out.
 struct Watched {
     inner: Arc<dyn Transport>,
     attempt: Arc<Attempt>,
+    gate: Arc<Gate>,
 }
 
 #[async_trait]
 impl Transport for Watched {
     async fn send(&self, data: Bytes) -> anyhow::Result<()> {
+        self.gate.passed().await;
         self.attempt.sent.fetch_add(1, Ordering::Relaxed);
         self.inner.send(data).await
     }
@@ -426,7 +431,10 @@ mod tests {
         let attempt = Arc::new(Attempt::default());
         let target = Target::parse(url);
         assert!(target.is_ok());
-        (Dialer::new(target, Duration::from_secs(5), attempt.clone()), attempt)
+        (
+            Dialer::new(target, Duration::from_secs(5), attempt.clone(), Arc::default()),
+            attempt,
+        )
     }
 
     async fn trouble_of(url: &str) -> &'static str {

@@ -14,9 +14,11 @@ use whatsapp_rust::types::events::{
     ConnectFailureReason, EventHandler, EventInterest, EventKind, InboundMessage, Receipt,
 };
 use whatsapp_rust::types::presence::ReceiptType;
+use whatsapp_rust::wacore_binary::NodeRef;
 
 use super::delivery::{self, Tick};
 use super::news::{News, news};
+use super::resends::Watch;
 use super::translate::address::from_jid;
 use super::trouble::{Refusal, Trouble};
 use crate::domain::Timestamp;
@@ -45,6 +47,8 @@ pub(super) enum Life {
         /// And this hidden-number id.
         lid: Jid,
     },
+    /// A phone scanned, and what came of it is not to be trusted.
+    PairingFailed,
     /// The session is usable.
     Opened,
     /// WhatsApp refuses the session for good.
@@ -87,6 +91,7 @@ pub(super) struct Listener {
     mail: mpsc::Sender<Mail>,
     /// When the session began.
     since: Timestamp,
+    receipts: Watch,
 }
 
 /// Places in the queue of the session's life.
@@ -97,13 +102,14 @@ const MAIL_PLACES: usize = 8_192;
 
 impl Listener {
     /// A listener and the ends to read from.
-    pub fn new() -> (Arc<Self>, mpsc::Receiver<Life>, mpsc::Receiver<Mail>) {
+    pub fn new(receipts: Watch) -> (Arc<Self>, mpsc::Receiver<Life>, mpsc::Receiver<Mail>) {
         let (life, lives) = mpsc::channel(LIFE_PLACES);
         let (mail, mails) = mpsc::channel(MAIL_PLACES);
         let listener = Self {
             life,
             mail,
             since: clock::now(),
+            receipts,
         };
         (Arc::new(listener), lives, mails)
     }
@@ -111,6 +117,9 @@ impl Listener {
 
 impl EventHandler for Listener {
     fn handle_event(&self, event: Arc<Event>) {
+        if let Event::RawNode(node) = &*event {
+            self.receipts.look_at(node.get());
+        }
         if let Some(life) = life(&event) {
             if self.life.try_send(life).is_err() {
                 tracing::error!("an event in the life of a session was dropped, its queue is full or closed");
@@ -147,6 +156,7 @@ impl EventHandler for Listener {
             EventKind::MarkChatAsReadUpdate,
             EventKind::ContactUpdate,
             EventKind::SelfPushNameUpdated,
+            EventKind::RawNode,
         ])
     }
 }
@@ -166,7 +176,7 @@ fn life(event: &Event) -> Option<Life> {
             jid: pair.id.clone(),
             lid: pair.lid.clone(),
         },
-        Event::PairError(_) => Life::Failed(Trouble::pairing_failed()),
+        Event::PairError(_) => Life::PairingFailed,
         Event::PairPasskeyRequest(_) => Life::Refused(Refusal::passkey()),
         Event::LoggedOut(logged_out) => Life::Refused(match logged_out.reason {
             ConnectFailureReason::AccountLocked => Refusal::locked(),
@@ -180,14 +190,30 @@ fn life(event: &Event) -> Option<Life> {
         }
         Event::ClientOutdated(_) => Life::Outdated,
         Event::ConnectFailure(failure) => match failure.reason {
-            ConnectFailureReason::InternalServerError | ConnectFailureReason::ServiceUnavailable => {
-                Life::Failed(Trouble::server())
-            }
             ConnectFailureReason::TempBanned => Life::Refused(Refusal::banned(None)),
-            other => Life::Refused(Refusal::other(failure_code(other))),
+            other => match failure_code(other) {
+                429 => Life::Failed(Trouble::rate_limited()),
+                500..=599 => Life::Failed(Trouble::server()),
+                code => Life::Refused(Refusal::other(code)),
+            },
         },
+        Event::RawNode(node) => Life::Failed(stream_trouble(node.get())?),
         _ => return None,
     })
+}
+
+/// Why the server ends a stream that can be opened again. The library tells of some codes only in its log.
+fn stream_trouble(node: &NodeRef<'_>) -> Option<Trouble> {
+    if node.tag.as_ref() != "stream:error" {
+        return None;
+    }
+    match node.get_attr("code")?.as_str().parse::<u16>().ok()? {
+        429 => Some(Trouble::rate_limited()),
+        // Orders to log in anew, and the word that the device was removed.
+        515 | 516 => None,
+        500..=599 => Some(Trouble::server()),
+        _ => None,
+    }
 }
 
 /// WhatsApp's number for a refused login.

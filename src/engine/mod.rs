@@ -5,7 +5,8 @@
 //! Engine ──order──► supervisor (one task per instance) ──► session (one live client) ──► dialer ──► WhatsApp
 //!    ▲                   │ record: status + events              ├─ listener ─► postman (ticks, in batches)
 //!    └── board ◄─────────┘                                      ├─ inbox (durability hook: commit, then acknowledge)
-//!        health, QR                                             └─ outbox (in order, until acknowledged)
+//!        health, QR                                             ├─ outbox (in order, until acknowledged)
+//!                                                               └─ resends (asked for by devices, until confirmed)
 //! ```
 //!
 //! Everything that is told is stored first: a change of status and its events are one transaction (`record`), a
@@ -23,6 +24,7 @@ mod news;
 mod outgoing;
 mod pairing;
 mod record;
+mod resends;
 mod session;
 mod supervisor;
 mod translate;

@@ -122,6 +122,8 @@ pub(super) struct Outbox {
     pub login: watch::Receiver<u64>,
     /// Recipients that are known to be on WhatsApp.
     pub recipients: HashSet<Address>,
+    /// Messages whose last attempt found no device that could be encrypted for.
+    pub keyless: HashSet<MessageId>,
 }
 
 impl Outbox {
@@ -208,12 +210,7 @@ impl Outbox {
                 return Ok(Written::Later);
             }
             if flight.attempts >= ATTEMPTS {
-                let failure = Failure {
-                    code: "no_ack".to_owned(),
-                    message: format!(
-                        "WhatsApp did not acknowledge the message after {ATTEMPTS} attempts. It may have arrived; ask the recipient before sending it again."
-                    ),
-                };
+                let failure = self.given_up(&row.message_id);
                 self.fail(row, failure.clone()).await?;
                 return Ok(Written::Never(failure));
             }
@@ -251,6 +248,17 @@ impl Outbox {
             }
         }
         let attempt = self.in_flight.attempt(&row.message_id, self.ack_timeout);
+        if !self.can_encrypt(&row.to).await {
+            tracing::warn!(instance.id = %self.instance, message.id = %row.message_id, to = %row.to.masked(), attempt, "no device of the recipient has usable keys; it is tried again");
+            self.keyless.insert(row.message_id.clone());
+            return if *self.login.borrow() == 0 {
+                self.in_flight.settled(std::iter::once(&row.message_id));
+                Written::Offline
+            } else {
+                Written::Later
+            };
+        }
+        self.keyless.remove(&row.message_id);
         let options = SendOptions::default().with_message_id(row.message_id.as_str());
         let (client, to) = (self.client.clone(), to_jid(&row.to));
         // A task of its own: a panic of the library costs this attempt, and a send that takes too long is not cut in
@@ -323,6 +331,60 @@ impl Outbox {
         }
         self.recipients.insert(to.clone());
         Some(true)
+    }
+
+    /// Whether any device of a person can be encrypted for. The library sends a message that nobody can read as if it
+    /// were fine, and WhatsApp acknowledges it.
+    async fn can_encrypt(&self, to: &Address) -> bool {
+        let jid = to_jid(to);
+        let own = [self.client.pn(), self.client.lid()];
+        let to_self = own.iter().flatten().any(|own| own.user_base() == jid.user_base());
+        if to.chat_type() != ChatType::Direct || to_self {
+            return true;
+        }
+        let client = self.client.clone();
+        let looking = tokio::spawn(async move {
+            let signal = client.signal();
+            if signal.validate_session(&jid).await.unwrap_or(true) {
+                return true;
+            }
+            // A first message, or a phone without keys: its other devices will do.
+            let devices = match signal.get_user_devices(std::slice::from_ref(&jid)).await {
+                Ok(devices) if devices.is_empty() => vec![jid],
+                Ok(devices) => devices,
+                // Whatever it is, sending will meet it too and knows better what to make of it.
+                Err(_) => return true,
+            };
+            if signal.assert_sessions(&devices).await.is_err() {
+                tracing::debug!("sessions with a recipient's devices could not all be made");
+            }
+            for device in &devices {
+                if signal.validate_session(device).await.unwrap_or(true) {
+                    return true;
+                }
+            }
+            false
+        });
+        // A panic, or a library that takes too long, is no proof of anything: sending meets it again.
+        !matches!(clock::timeout(WRITE_TIMEOUT, looking).await, Ok(Ok(false)))
+    }
+
+    /// Why a message is given up after its last attempt.
+    fn given_up(&mut self, id: &MessageId) -> Failure {
+        if self.keyless.remove(id) {
+            return Failure {
+                code: "no_keys".to_owned(),
+                message: format!(
+                    "None of the recipient's devices had usable keys in {ATTEMPTS} attempts, so nothing was sent. Ask the recipient to open WhatsApp, then send it again."
+                ),
+            };
+        }
+        Failure {
+            code: "no_ack".to_owned(),
+            message: format!(
+                "WhatsApp did not acknowledge the message after {ATTEMPTS} attempts. It may have arrived; ask the recipient before sending it again."
+            ),
+        }
     }
 
     async fn fail(&self, row: &Outbound, failure: Failure) -> Result<(), WriteError> {

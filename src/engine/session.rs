@@ -26,6 +26,7 @@ use super::incoming::{Inbox, phone_behind};
 use super::listener::{Life, Listener, Mail};
 use super::news::told;
 use super::outgoing::{InFlight, Outbox};
+use super::resends::{Clerk, Gate, Resends, Watch};
 use super::translate::address::from_jid;
 use crate::domain::address::{Address, ChatType};
 use crate::domain::event::{Event, EventBody};
@@ -55,6 +56,8 @@ pub(super) struct Session {
     /// The current connection, if one is being made or held.
     run: Option<JoinHandle<()>>,
     tasks: Vec<AbortHandle>,
+    /// Ends after the socket: what the last acknowledgements are about has to be written down before they go out.
+    resends: AbortHandle,
     login: watch::Sender<u64>,
     logins: u64,
     lives: mpsc::Receiver<Life>,
@@ -128,6 +131,7 @@ impl Session {
         } = parts;
         let attempt = Arc::new(Attempt::default());
         board.watch_attempt(attempt.clone());
+        let gate = Arc::new(Gate::default());
         let inbox = Inbox::new(shared.store.clone(), instance, board.clone());
         let caches = CacheConfig {
             // No copies in memory: with them the library notes a sent message in the background, and a process that is
@@ -141,6 +145,7 @@ impl Session {
                 shared.target.clone(),
                 shared.options.connect_timeout,
                 attempt.clone(),
+                gate.clone(),
             ))
             .with_http_client(Fetch::new())
             .with_runtime(TokioRuntime)
@@ -154,7 +159,8 @@ impl Session {
             .map_err(|error| BuildError(Box::new(error)))?;
         let client = bot.client();
         client.enable_auto_reconnect.store(false, Ordering::Relaxed);
-        let (listener, lives, mails) = Listener::new();
+        let (receipts, sight) = Watch::new(gate.clone());
+        let (listener, lives, mails) = Listener::new(receipts);
         client.subscribe_handler(listener).detach();
         let in_flight = Arc::new(InFlight::default());
         let (login, logins) = watch::channel(0);
@@ -165,8 +171,19 @@ impl Session {
             board: board.clone(),
             in_flight: in_flight.clone(),
             ack_timeout: shared.options.ack_timeout,
-            login: logins,
+            login: logins.clone(),
             recipients: HashSet::new(),
+            keyless: HashSet::new(),
+        };
+        let resends = Resends {
+            clerk: Clerk {
+                store: shared.store.session(session),
+                instance,
+                client: client.clone(),
+            },
+            gate,
+            login: logins,
+            _lease: client.acquire_raw_node_forwarding(),
         };
         let postman = Postman {
             store: shared.store.clone(),
@@ -180,16 +197,18 @@ impl Session {
             tokio::spawn(outbox.run()).abort_handle(),
             tokio::spawn(postman.run(mails)).abort_handle(),
         ];
+        let resends = tokio::spawn(resends.run(sight)).abort_handle();
         // The first connection starts with the bot, which also starts the library's workers.
         let run = tokio::spawn(bot.run());
         let mut all = tasks.clone();
-        all.push(run.abort_handle());
+        all.extend([resends.clone(), run.abort_handle()]);
         grip.hold(&client, &all);
         Ok(Session {
             desk: Arc::new(Desk::new(client.clone())),
             client,
             run: Some(run),
             tasks,
+            resends,
             login,
             logins: 0,
             lives,
@@ -209,7 +228,7 @@ impl Session {
             let client = self.client.clone();
             let run = tokio::spawn(async move { client.run().await });
             let mut all = self.tasks.clone();
-            all.push(run.abort_handle());
+            all.extend([self.resends.clone(), run.abort_handle()]);
             self.grip.hold(&self.client, &all);
             self.run = Some(run);
         }
@@ -300,6 +319,7 @@ impl Session {
                 run.abort();
             }
         }
+        self.resends.abort();
         self.grip.take();
     }
 }

@@ -423,6 +423,13 @@ impl Supervisor {
                 };
                 self.note(Note::new(Change::Paired).linking(link).wanted(true)).await;
             }
+            Life::PairingFailed => {
+                // The socket would stay open and show a code that is used up; a new one shows new codes.
+                self.end_session().await;
+                let wait = backoff(self.attempts);
+                self.attempts = self.attempts.saturating_add(1);
+                self.lose(Trouble::pairing_failed(), wait).await;
+            }
             Life::Opened => self.opened().await,
             Life::Refused(refusal) => self.refuse(refusal).await,
             Life::Outdated => {
@@ -579,7 +586,8 @@ impl Supervisor {
             self.attempts = 0;
         }
         let slow_downs = session.slow_downs();
-        let slowed = slow_downs > self.slow_downs;
+        let told_to_wait = verdict.as_ref() == Some(&Trouble::rate_limited());
+        let slowed = slow_downs > self.slow_downs || told_to_wait;
         self.slow_downs = slow_downs;
         let trouble = match verdict {
             Some(verdict) => verdict,

@@ -120,6 +120,8 @@ tables! {
     SENT = "session_sent",
     /// Session, stored at, chat, message id → nothing.
     SENT_BY_TIME = "session_sent_by_time",
+    /// Session, message id, device that asks → a request to send a message again that is not answered yet.
+    RESENDS = "session_resends",
     /// Session, chat, sender, message id → stored at (8 bytes), then the message.
     PENDING = "session_pending",
     /// Session, stored at, chat, sender, message id → nothing.
@@ -152,6 +154,7 @@ pub(super) const OF_SESSION: &[Table] = &[
     TC_TOKENS,
     SENT,
     SENT_BY_TIME,
+    RESENDS,
     PENDING,
     PENDING_BY_TIME,
     SECRETS,

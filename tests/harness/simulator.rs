@@ -276,6 +276,16 @@ impl Phones {
         self.client.post_empty(&path).reply(200).await;
     }
 
+    /// A phone removes all its linked devices.
+    pub async fn unlink_all(&self, phone: &str) {
+        let stats = self.stats().await;
+        let phones = stats["phones"].as_array().unwrap();
+        let own = phones.iter().find(|entry| entry["phone"] == phone);
+        for companion in own.and_then(|own| own["companions"].as_array()).into_iter().flatten() {
+            self.unlink(phone, companion["device"].as_u64().unwrap()).await;
+        }
+    }
+
     /// What the simulator counted.
     pub async fn stats(&self) -> Value {
         self.client.get("/admin/stats").returns(200).await

@@ -12,6 +12,7 @@ mod appsync;
 mod device;
 mod expiry;
 mod protocol;
+mod resends;
 mod secrets;
 mod signal;
 
@@ -27,6 +28,8 @@ use super::encoding::Key;
 use super::error::{ReadError, WriteError};
 use super::rows::{Tx, View};
 use super::writer::Class;
+
+pub use resends::Resend;
 
 /// What every storage method of whatsapp-rust answers.
 type Result<T> = std::result::Result<T, StoreError>;

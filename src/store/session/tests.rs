@@ -263,7 +263,14 @@ impl Call {
             61 => format!("{:?}", on.touch_tc_token_sender_timestamp(one, time).await.unwrap()),
             62 => format!("{:?}", on.store_received_tc_token(one, &blob, time).await.unwrap()),
             63 => format!("{:?}", on.store_sent_message(one, two, &blob).await.unwrap()),
-            64 => format!("{:?}", on.take_sent_message(one, two).await.unwrap()),
+            64 => {
+                // As whatsapp-rust does it: what is taken is put back, so that the next device can ask for it.
+                let taken = on.take_sent_message(one, two).await.unwrap();
+                if let Some(message) = &taken {
+                    on.store_sent_message(one, two, message).await.unwrap();
+                }
+                format!("{taken:?}")
+            }
             65 => format!("{:?}", on.delete_expired_sent_messages(cutoff).await.unwrap()),
             66 => format!("{:?}", on.store_pending_inbound(one, two, three, &blob).await.unwrap()),
             67 => {
