@@ -100,13 +100,11 @@ impl Load {
         self.last_id
     }
 
-    /// Ends it where it is; `false` if none runs.
-    pub(crate) fn stop(&mut self) -> bool {
-        let running = self.is_running();
-        if let Some(run) = self.run.as_mut().filter(|_| running) {
+    /// Ends it where it is, if one runs.
+    pub(crate) fn stop(&mut self) {
+        if let Some(run) = self.run.as_mut().filter(|run| !run.is_over()) {
             run.ended = Some(Instant::now());
         }
-        running
     }
 
     /// A message waits for a companion.
