@@ -1,11 +1,14 @@
 //! Who is told when an account gains or loses a companion, as clients keep the lists they once asked for.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
-use whatsapp_rust::wacore_binary::Node;
+use whatsapp_rust::wacore::messages::MessageUtils;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
+use whatsapp_rust::wacore_binary::{Jid, Node};
 
 use crate::account::{Account, Accounts, DeviceAddress, Form};
-use crate::stanza::fresh_id;
+use crate::stanza::{Stanza as _, fresh_id};
 use crate::world::World;
 
 /// What happened to a companion.
@@ -49,6 +52,54 @@ impl World {
             self.deliver(&address, notification.clone())?;
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// The hash over the devices that a message to one person concerns, when the client has encrypted for others:
+    /// it left one out that is there, or named one that is gone.
+    ///
+    /// Clients do not send a hash of their own with such a message; they compare the one in the acknowledgement with
+    /// what they have encrypted for, and ask for the devices again (whatsapp-rust `send/dm.rs`). A repetition for a
+    /// single device has no `<participants>` and concerns nobody else.
+    pub(crate) fn hash_of_missed_devices(
+        &self,
+        from: &DeviceAddress,
+        recipient: &str,
+        to: &Jid,
+        message: &Node,
+    ) -> Result<Option<String>> {
+        let Some(participants) = message.child("participants") else {
+            return Ok(None);
+        };
+        if message.text("device_fanout").as_deref() == Some("false") {
+            return Ok(None);
+        }
+        let named: BTreeSet<DeviceAddress> = participants
+            .get_children_by_tag("to")
+            .filter_map(|target| self.accounts.resolve(&target.jid("jid")?))
+            .collect();
+        let mut right = BTreeSet::new();
+        for number in [recipient, &from.number] {
+            let account = self.accounts.get(number).context("no such account")?;
+            // Nobody can encrypt for a companion that has uploaded no keys.
+            let ready = account
+                .companions
+                .iter()
+                .filter(|(_, companion)| companion.record.keys.is_some());
+            right.extend(ready.map(|(device, _)| DeviceAddress::new(number, *device)));
+            right.insert(DeviceAddress::phone(number));
+        }
+        right.remove(from);
+        if named == right {
+            return Ok(None);
+        }
+        let form = Form::of(to);
+        let jids: Vec<Jid> = right
+            .iter()
+            .filter_map(|address| Some(self.accounts.get(&address.number)?.device_jid(form, address.device)))
+            .collect();
+        MessageUtils::participant_list_hash(&jids).map(Some)
     }
 }
 

@@ -86,6 +86,11 @@ impl World {
         let Some(recipient) = self.accounts.resolve(&to) else {
             return Ok(vec![ack.attr("error", NOT_FOUND).build()]);
         };
+        let missed = self.hash_of_missed_devices(from, &recipient.number, &to, node)?;
+        let ack = match missed {
+            Some(hash) => ack.attr("phash", hash),
+            None => ack,
+        };
         // Who is blocked is not told so: the message is acknowledged and goes nowhere but to the sender's own devices.
         let blocked = self.has_blocked(&recipient.number, &from.number);
         let sender = self.accounts.get(&from.number).context("the sender is gone")?;
@@ -105,6 +110,9 @@ impl World {
             if enc.text("type").as_deref() == Some("pkmsg") {
                 children.extend(node.child("device-identity").cloned());
             }
+            // What kind of poll message or that it is to be viewed once: recipients read it (whatsapp-rust
+            // `message/receive.rs`). A reporting token is for the server alone.
+            children.extend(node.child("meta").cloned());
             deliveries.push((target, stanza.children(children).build()));
         }
         for (target, mut stanza) in deliveries {

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use whatsapp_rust::buffa::{Message as _, MessageField};
 use whatsapp_rust::wacore_binary::Node;
 use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 use whatsapp_rust::waproto::whatsapp as wa;
 use whatsapp_simulator::{Options, Simulator};
 
-use crate::client::{Client, admin, text};
+use crate::client::{Client, activate, admin, link_another, log_in_as, text};
 use crate::queues::settled;
 use crate::{NUMBER, OTHER, simulator};
 
@@ -527,6 +528,81 @@ async fn first_send_copy_and_repetition_say_the_same_outside() {
         // A revoke that hides would be dropped by the real server.
         write(addr, way, false, json!({"type": "revoke", "message_id": message_id})).await;
         assert_eq!(outside(&client.next_tagged("message").await), ["text", "7", "", "", ""]);
+    }
+    simulator.shutdown().await;
+}
+
+/// A message of a companion with these targets and this extra child; gives the acknowledgement.
+async fn fan_out(client: &mut Client, to: &str, targets: &[String], extra: Option<Node>) -> Node {
+    let enc = || {
+        NodeBuilder::new("enc")
+            .attr("v", "2")
+            .attr("type", "msg")
+            .bytes(vec![1])
+    };
+    let targets = targets.iter().map(|jid| {
+        let target = NodeBuilder::new("to").attr("jid", jid.as_str());
+        target.children([enc().attr("decrypt-fail", "hide").build()]).build()
+    });
+    let participants = NodeBuilder::new("participants").children(targets).build();
+    let id = hex::encode_upper(rand::random::<[u8; 8]>());
+    let message = NodeBuilder::new("message").attr("id", id.as_str()).attr("to", to);
+    let message = message
+        .attr("type", "poll")
+        .children([participants].into_iter().chain(extra));
+    client.send(&message.build()).await;
+    loop {
+        let ack = client.next_tagged("ack").await;
+        if text(&ack, "id") == id {
+            return ack;
+        }
+    }
+}
+
+/// The hash of a set of devices, written from its description: addresses with agent and device, sorted, SHA-256, six
+/// bytes of it in base64.
+fn devices_hash(users: &[(&str, u16)]) -> String {
+    let mut names: Vec<String> = users
+        .iter()
+        .map(|(user, device)| format!("{user}.0:{device}@s.whatsapp.net"))
+        .collect();
+    names.sort();
+    let digest = Sha256::digest(names.concat().as_bytes());
+    format!("2:{}", BASE64_STANDARD.encode(&digest[..6]))
+}
+
+#[tokio::test]
+async fn a_client_that_misses_a_device_is_told_by_a_hash_and_its_meta_travels_on() {
+    let (simulator, addr) = simulator().await;
+    let (_, mut client) = settled(addr).await;
+    admin(addr, "GET", &format!("/admin/mock-phone/inbox?phone={OTHER}"), "").await;
+    let jid = |number: &str| format!("{number}@s.whatsapp.net");
+    let all = [jid(OTHER), jid(NUMBER)];
+
+    let complete = fan_out(&mut client, &jid(OTHER), &all, None).await;
+    assert_eq!(text(&complete, "phash"), "");
+    let right = devices_hash(&[(OTHER, 0), (NUMBER, 0)]);
+    let short = fan_out(&mut client, &jid(OTHER), &all[..1], None).await;
+    assert_eq!(text(&short, "phash"), right);
+    let gone = [all.to_vec(), vec![format!("{OTHER}:9@s.whatsapp.net")]].concat();
+    let excess = fan_out(&mut client, &jid(OTHER), &gone, None).await;
+    assert_eq!(text(&excess, "phash"), right);
+
+    // To another companion of the same account goes what stands beside the ciphertexts too.
+    let (keys, device) = link_another(addr, NUMBER).await;
+    let (mut second, _) = log_in_as(addr, &keys, NUMBER, device).await;
+    second.ask("encrypt", "set", keys.upload(20, false)).await;
+    activate(&mut second).await;
+    let meta = NodeBuilder::new("meta").attr("polltype", "vote").build();
+    let named = [all.to_vec(), vec![format!("{NUMBER}:{device}@s.whatsapp.net")]].concat();
+    fan_out(&mut client, &jid(OTHER), &named, Some(meta)).await;
+    loop {
+        let message = second.next_tagged("message").await;
+        if text(&message, "recipient").is_empty() {
+            continue;
+        }
+        assert_eq!(outside(&message), ["poll", "", "", "hide", "vote"]);
+        break;
     }
     simulator.shutdown().await;
 }
