@@ -21,17 +21,23 @@ pub async fn member(addr: SocketAddr, number: &str) -> (Keys, Client) {
     assert_eq!(text(&uploaded, "type"), "result");
     activate(&mut client).await;
     // The keys and the past, all of them queued by the upload of the companion's keys.
-    let stats = stats(addr).await;
-    let phones = stats["phones"].as_array().unwrap();
-    let phone = phones.iter().find(|phone| phone["phone"] == number).unwrap();
-    for _ in 0..phone["companions"][0]["waiting"].as_u64().unwrap() {
+    for _ in 0..waiting(&stats(addr).await, number) {
         let greeting = client.next_tagged("message").await;
+        assert_eq!(text(&greeting, "category"), "peer");
         let receipt = NodeBuilder::new("receipt")
             .attr("id", text(&greeting, "id"))
             .attr("type", "peer_msg");
         client.send(&receipt.attr("to", text(&greeting, "from")).build()).await;
     }
+    until(addr, |stats| waiting(stats, number) == 0).await;
     (keys, client)
+}
+
+/// How much waits for the only companion of a phone.
+fn waiting(stats: &Value, number: &str) -> u64 {
+    let mut phones = stats["phones"].as_array().unwrap().iter();
+    let phone = phones.find(|phone| phone["phone"] == number).unwrap();
+    phone["companions"][0]["waiting"].as_u64().unwrap()
 }
 
 /// What an owner does on the phone; must succeed.
@@ -455,10 +461,6 @@ async fn changes_of_a_group_wait_until_acknowledged_also_across_a_restart() {
     };
     let first = Simulator::start(options.clone()).await.unwrap();
     let (keys, client) = member(first.addr(), NUMBER).await;
-    until(first.addr(), |stats| {
-        stats["phones"][0]["companions"][0]["waiting"] == json!(0)
-    })
-    .await;
     drop(client);
     let theirs = json!({"phone": OTHER, "action": "create", "subject": "Theirs", "participants": [NUMBER]});
     let theirs = deed(first.addr(), theirs).await;
@@ -489,7 +491,7 @@ async fn changes_of_a_group_wait_until_acknowledged_also_across_a_restart() {
     for what in ["create", "subject"] {
         told(&mut client, what).await;
     }
-    until(addr, |stats| stats["phones"][0]["companions"][0]["waiting"] == json!(0)).await;
+    until(addr, |stats| waiting(stats, NUMBER) == 0).await;
     second.shutdown().await;
 }
 
