@@ -6,6 +6,7 @@ mod disk;
 mod endings;
 mod faults;
 mod forgeries;
+mod groups;
 mod linking;
 mod load;
 mod messages;

@@ -193,6 +193,11 @@ impl Phones {
         sent["ids"].as_array().unwrap().clone()
     }
 
+    /// What an owner does with groups on the phone; answers the group.
+    pub async fn group(&self, deed: &Value) -> Value {
+        self.client.post("/admin/mock-phone/group", deed).returns(200).await
+    }
+
     /// A phone goes offline: what is sent to it waits at the server.
     pub async fn goes_offline(&self, phone: &str) {
         let path = with_query("/admin/mock-phone/offline", &[("phone", phone)]);
