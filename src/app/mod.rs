@@ -11,6 +11,7 @@ pub mod instances;
 pub mod keys;
 pub mod limits;
 pub mod messages;
+pub mod metrics;
 pub mod settings;
 pub mod stream_tokens;
 pub mod system;

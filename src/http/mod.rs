@@ -9,6 +9,7 @@ mod connection;
 mod cors;
 mod error;
 mod fields;
+mod metrics;
 mod openapi;
 mod reply;
 mod route;

@@ -102,6 +102,7 @@ pub enum Answer {
 pub static TABLE: &[Route] = &[
     v1::operations::HEALTHZ,
     v1::operations::READYZ,
+    v1::operations::METRICS,
     v1::operations::OPENAPI,
     v1::keys::LIST,
     v1::keys::CREATE,

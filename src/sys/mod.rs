@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod paths;
+pub mod process;
 pub mod secret;

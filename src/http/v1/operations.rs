@@ -3,9 +3,11 @@
 use http::{Method, StatusCode};
 
 use super::{Access, Answer, Code, Route, now, schema};
-use crate::app::{App, system};
+use crate::app::{App, metrics as system_metrics, system};
+use crate::domain::access::Scope;
 use crate::domain::error::Error;
 use crate::http::call::Call;
+use crate::http::metrics;
 use crate::http::reply::Reply;
 
 /// Whether the process runs.
@@ -36,6 +38,20 @@ pub const READYZ: Route = Route {
     handler: |app, call| now(ready(&app, &call)),
 };
 
+/// Figures for monitoring.
+pub const METRICS: Route = Route {
+    method: Method::GET,
+    path: "/metrics",
+    id: "system.metrics",
+    summary: "Figures as OpenMetrics text, for Prometheus: instances, store, streams, webhooks",
+    access: Access::Scope(Scope::InstancesRead),
+    query: &[],
+    body: None,
+    answer: Answer::Other("application/openmetrics-text"),
+    errors: &[Code::InstanceScopedKey],
+    handler: |app, call| now(figures(&app, &call)),
+};
+
 /// This very document.
 pub const OPENAPI: Route = Route {
     method: Method::GET,
@@ -52,6 +68,11 @@ pub const OPENAPI: Route = Route {
         now(Ok(Reply::bytes_of(StatusCode::OK, "application/json", document)))
     },
 };
+
+fn figures(app: &App, call: &Call) -> Result<Reply, Error> {
+    let text = metrics::render(system_metrics::gather(app, &call.caller)?).map_err(Error::internal)?;
+    Ok(Reply::bytes_of(StatusCode::OK, metrics::CONTENT_TYPE, text))
+}
 
 fn ready(app: &App, call: &Call) -> Result<Reply, Error> {
     if call.site.shutdown.is_cancelled() {
