@@ -107,6 +107,11 @@ pub enum Command {
     Send(Send),
     /// Watch what happens, one JSON object a line
     Events(Events),
+    /// Webhooks: a receiver for trying them out
+    Webhooks {
+        #[command(subcommand)]
+        command: Webhooks,
+    },
     /// Give the space of deleted data back to the disk; the server must not run
     Compact,
     /// Show or check the settings
@@ -302,6 +307,32 @@ pub struct Events {
     /// First what happened since this event id
     #[arg(long, value_name = "EVENT_ID")]
     pub since: Option<String>,
+}
+
+/// `webhooks …`
+#[derive(Subcommand, Debug)]
+pub enum Webhooks {
+    /// Receive webhooks on this machine, check their signatures and print them
+    Listen(Listen),
+}
+
+/// `webhooks listen`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " webhooks listen --port 9000 --secret whsec_…\n  ",
+    program!(), " webhooks listen --port 9000 --answer 500     see how a failing receiver is retried\n\n",
+    "Let a gateway on this machine call it: WHATISUP_WEBHOOKS_ALLOW_PRIVATE=127.0.0.0/8 ", program!(), " serve"
+))]
+pub struct Listen {
+    /// Port on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9000)]
+    pub port: u16,
+    /// The endpoint's signing secret, prefix included; without it signatures are not checked
+    #[arg(long, value_name = "SECRET", env = "WHATISUP_WEBHOOK_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+    /// The HTTP status to answer with
+    #[arg(long, value_name = "STATUS", default_value_t = 200)]
+    pub answer: u16,
 }
 
 /// `config …`

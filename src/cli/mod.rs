@@ -23,12 +23,13 @@ mod send;
 mod serve;
 mod sockets;
 mod state;
+mod webhooks;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Webhooks};
 use context::Context;
 use failure::Failure;
 
@@ -59,6 +60,9 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Instances { command } => runtime(false)?.block_on(instances::run(&context, command)),
         Command::Send(send) => runtime(false)?.block_on(send::run(&context, send)),
         Command::Events(events) => runtime(false)?.block_on(events::run(&context, events)),
+        Command::Webhooks {
+            command: Webhooks::Listen(wanted),
+        } => runtime(false)?.block_on(webhooks::listen(&context, wanted)),
         Command::Compact => runtime(false)?.block_on(compact::run(&context)),
         Command::Config { command } => configuration::run(&context, &command),
     }
