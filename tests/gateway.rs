@@ -10,3 +10,4 @@ mod harness;
 mod sandbox;
 mod sessions;
 mod stream;
+mod webhooks;

@@ -46,6 +46,9 @@ pub(super) async fn listen(context: &Context, wanted: Listen) -> Result<(), Fail
         .map_err(|error| Failure::Failed(format!("cannot listen on {address}: {error}")))?;
     let address = listener.local_addr()?;
     let output = context.output;
+    if output.json {
+        output.line(&json!({"listening": format!("http://{address}/")}).to_string())?;
+    }
     output.note(&format!(
         "Listening on http://{address}/. A gateway on this machine calls it once \
          WHATISUP_WEBHOOKS_ALLOW_PRIVATE=127.0.0.0/8 is set for `serve`.{}",

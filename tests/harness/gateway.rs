@@ -213,6 +213,11 @@ impl Gateway {
         self.process.ended().await
     }
 
+    /// From the next start on without this variable of its environment.
+    pub fn forget_env(&mut self, name: &str) {
+        self.setup.env.retain(|(own, _)| own != name);
+    }
+
     /// Starts it again at the same address with the same state.
     pub async fn start_again(&mut self) {
         let from = self.log.lines().len();
@@ -272,6 +277,12 @@ impl Gateway {
             match status["queue_depth"].as_u64() {
                 Some(0) => {}
                 depth => undone.push(format!("{id} has a queue of {depth:?}: {status}")),
+            }
+        }
+        let endpoints = ask(&socket, "/v1/webhook-endpoints?limit=100").unwrap_or_default();
+        for endpoint in endpoints["data"].as_array().unwrap_or(&Vec::new()) {
+            if endpoint["enabled"] == true && !endpoint["health"]["oldest_due_at"].is_null() {
+                undone.push(format!("webhooks are owed: {endpoint}"));
             }
         }
         undone

@@ -8,6 +8,7 @@ pub mod contract;
 pub mod gateway;
 pub mod process;
 pub mod simulator;
+pub mod sink;
 pub mod stream;
 pub mod wait;
 

@@ -141,7 +141,7 @@ pub const REPLAY: Route = Route {
     id: "webhooks.replay",
     summary: "Send a stretch of the past again, or count with dry_run what that would be",
     body: Some(schema::<WantedRange>),
-    answer: Answer::Accepted(schema::<Replayed>),
+    answer: Answer::Ok(schema::<Replayed>),
     errors: &[Code::EndpointNotFound, Code::StorageFull],
     handler: |app, call| Box::pin(replay(app, call)),
     ..ON_ONE
@@ -290,11 +290,7 @@ async fn test(app: App, call: Call) -> Result<Reply, Error> {
 async fn replay(app: App, call: Call) -> Result<Reply, Error> {
     let range = call.body(range)?;
     let replayed = webhooks::replay(&app, &call.caller, id(&call)?, range, call.request).await?;
-    Ok(if replayed.dry_run {
-        Reply::ok(&replayed)
-    } else {
-        Reply::json(http::StatusCode::ACCEPTED, &replayed)
-    })
+    Ok(Reply::ok(&replayed))
 }
 
 /// The instances as they were named: an unknown one is 404, not a problem of the field.
