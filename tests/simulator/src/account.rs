@@ -314,6 +314,8 @@ impl Form {
 pub(crate) struct Accounts {
     by_number: BTreeMap<String, Account>,
     by_lid: HashMap<String, String>,
+    /// How many LIDs were given out, those of forgotten accounts included.
+    lids: u64,
 }
 
 impl Accounts {
@@ -330,6 +332,18 @@ impl Accounts {
     /// All accounts by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Account> {
         self.by_number.values()
+    }
+
+    /// All accounts, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Account> {
+        self.by_number.values_mut()
+    }
+
+    /// Takes an account out; its LID is never given to another.
+    pub(crate) fn remove(&mut self, number: &str) -> Option<Account> {
+        let account = self.by_number.remove(number)?;
+        self.by_lid.remove(&account.lid);
+        Some(account)
     }
 
     /// The device an address means, whichever form it has; `None` when the account does not exist.
@@ -351,9 +365,12 @@ impl Accounts {
     /// Makes the account of a number unless it exists.
     pub(crate) fn create(&mut self, number: &str, answering: bool, journal: &mut Journal) -> Result<&mut Account> {
         if !self.by_number.contains_key(number) {
+            let lid = FIRST_LID + self.lids;
+            self.lids += 1;
+            journal.put(key::LIDS.to_owned(), self.lids.to_string().into_bytes());
             let mut account = Account {
                 number: number.to_owned(),
-                lid: (FIRST_LID + self.by_number.len() as u64).to_string(),
+                lid: lid.to_string(),
                 raw_id: rand::random_range(1..i32::MAX.unsigned_abs()),
                 next_device: 1,
                 next_key_index: 1,
@@ -373,6 +390,8 @@ impl Accounts {
 
     fn insert(&mut self, account: Account) {
         self.by_lid.insert(account.lid.clone(), account.number.clone());
+        // Folders of older simulators have no record of the count.
+        self.lids = self.lids.max(self.by_lid.len() as u64);
         self.by_number.insert(account.number.clone(), account);
     }
 
@@ -407,6 +426,7 @@ impl Accounts {
                     app_state: BTreeMap::new(),
                 });
             }
+            ["lids"] => self.lids = self.lids.max(std::str::from_utf8(value)?.parse()?),
             ["companion", number, device] => {
                 let companion = Companion {
                     record: serde_json::from_slice(value)?,
@@ -475,6 +495,9 @@ pub(crate) mod key {
     pub(crate) fn medium(name: &str) -> String {
         format!("media/{name}")
     }
+
+    /// How many LIDs were given out.
+    pub(crate) const LIDS: &str = "lids";
 
     /// An account with its phone's lasting keys.
     pub(crate) fn account(number: &str) -> String {

@@ -8,6 +8,7 @@ use whatsapp_rust::wacore_binary::builder::NodeBuilder;
 
 use crate::account::DeviceAddress;
 use crate::fault::{Conflict, Details, Fault, Kind, Stage, Whom};
+use crate::login::Link;
 use crate::stanza::stream_error;
 use crate::stats::count;
 use crate::wire::Wire;
@@ -63,8 +64,10 @@ pub(crate) async fn hold(hub: &Hub, wake: &Wake, taken: impl Fn(&World) -> bool)
             wake.notified().await;
         }
     };
+    let mut resets = hub.look(|world| world.resets.subscribe());
     tokio::select! {
         () = replaced => {}
+        _ = resets.changed() => {}
         () = hub.stopped() => {}
         () = tokio::time::sleep(LONGEST_SILENCE) => {}
     }
@@ -133,6 +136,17 @@ impl World {
     /// Ends a device's socket after some last words.
     pub(crate) fn end_socket(&mut self, address: &DeviceAddress, last_words: Vec<Node>) {
         self.end_socket_by(address, Ending::Words(last_words));
+    }
+
+    /// Ends a device's socket for good, also one that is dead and would not notice.
+    pub(crate) fn take_socket_away(&mut self, address: &DeviceAddress) {
+        let dead = |link: &Link| link.closing == Some(Ending::Dead);
+        if !self.links.get(address).is_some_and(dead) {
+            self.end_socket_by(address, Ending::POLITE);
+        } else if let Some(link) = self.links.remove(address) {
+            // It looks for its place when it wakes, and never reads what it is told.
+            link.wake.notify_one();
+        }
     }
 
     /// Ends a device's socket in any way.

@@ -52,6 +52,7 @@ mod pictures;
 mod presence;
 mod profile;
 mod queue;
+mod reset;
 mod routing;
 mod server;
 mod stanza;
@@ -66,7 +67,7 @@ use state::{Journal, Records};
 use world::{Hub, World};
 
 /// The first of the phones that exist from the start.
-const FIRST_PHONE: u64 = 5_511_999_990_001;
+pub(crate) const FIRST_PHONE: u64 = 5_511_999_990_001;
 
 /// What a simulator is started with.
 #[derive(Debug, Clone)]
@@ -121,9 +122,8 @@ impl Simulator {
         let (stop, stopping) = watch::channel(false);
         let hub = Hub::new(world, stopping);
         hub.act(|world| {
-            for index in 0..u64::from(options.phones) {
-                world.ensure_phone(&(FIRST_PHONE + index).to_string())?;
-            }
+            world.phones_at_start = options.phones;
+            world.make_first_phones()?;
             world.everybody_looks();
             Ok(())
         })?;

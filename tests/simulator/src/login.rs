@@ -315,7 +315,7 @@ impl World {
                 ..Pull::default()
             };
         };
-        if let Some(ending) = link.closing.take() {
+        if let Some(ending) = link.closing.clone() {
             return Pull {
                 ending: Some(ending),
                 ..Pull::default()

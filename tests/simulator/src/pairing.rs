@@ -79,6 +79,14 @@ pub(crate) struct Confirmed {
     pub(crate) outcome: oneshot::Sender<Result<DeviceAddress, String>>,
 }
 
+impl Pairing {
+    /// Ends the socket.
+    pub(crate) fn end_by(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+        self.wake.notify_one();
+    }
+}
+
 /// A grant under way.
 pub(crate) struct Granted {
     /// The account.

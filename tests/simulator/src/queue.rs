@@ -63,6 +63,11 @@ impl Queue {
             .count()
     }
 
+    /// Everything that waits, in order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.entries.iter().map(|entry| &entry.node)
+    }
+
     /// All places, to forget the queue.
     pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
         self.entries.iter().map(|entry| entry.sequence)

@@ -107,6 +107,35 @@ impl Journal {
         }
     }
 
+    /// Empties the folder but for these records, in one step: a killed process leaves all of the old or all of the new.
+    pub(crate) fn start_over(&mut self, kept: &Records) -> Result<()> {
+        self.pending.clear();
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        if disk.broken {
+            return Err(Unwritable.into());
+        }
+        let (file, length) = rewrite(&disk.folder, kept)?;
+        disk.file = file;
+        disk.length = length;
+        disk.rewritten_length = length;
+        Ok(())
+    }
+
+    /// Notes the removal of every record whose key is meant.
+    pub(crate) fn delete_where(&mut self, meant: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let bytes = std::fs::read(disk.folder.join(JOURNAL)).context("cannot read the simulator's journal")?;
+        let stored = replay(&bytes)?;
+        let named: Vec<String> = stored
+            .keys()
+            .chain(self.pending.keys())
+            .filter(|name| meant(name))
+            .cloned()
+            .collect();
+        self.pending.extend(named.into_iter().map(|name| (name, None)));
+        Ok(())
+    }
+
     /// Writes everything noted since the last call.
     ///
     /// After a failure the memory is ahead of the disk; every later call fails too, so that nothing is promised any
@@ -318,6 +347,43 @@ mod tests {
             std::fs::write(&path, &whole[..whole.len() - missing]).unwrap();
             assert_eq!(reopened(folder.path()), Records::from([("kept".into(), b"1".to_vec())]));
         }
+    }
+
+    #[test]
+    fn starting_over_keeps_only_what_it_is_told_and_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(folder.path()).unwrap();
+        journal.put("old".into(), b"1".to_vec());
+        journal.commit().unwrap();
+        journal.put("never written".into(), b"2".to_vec());
+        let kept = Records::from([("kept".into(), b"3".to_vec())]);
+        journal.start_over(&kept).unwrap();
+        assert_eq!(
+            std::fs::read(folder.path().join(JOURNAL))
+                .map(|bytes| replay(&bytes).unwrap())
+                .unwrap(),
+            kept
+        );
+        journal.put("new".into(), b"4".to_vec());
+        journal.commit().unwrap();
+        drop(journal);
+        let names: Vec<String> = reopened(folder.path()).into_keys().collect();
+        assert_eq!(names, ["kept", "new"]);
+    }
+
+    #[test]
+    fn records_are_removed_by_their_keys_written_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(folder.path()).unwrap();
+        journal.put("a/1".into(), b"1".to_vec());
+        journal.put("b/1".into(), b"1".to_vec());
+        journal.commit().unwrap();
+        journal.put("a/2".into(), b"2".to_vec());
+        journal.delete_where(|name| name.starts_with("a/")).unwrap();
+        journal.commit().unwrap();
+        drop(journal);
+        let names: Vec<String> = reopened(folder.path()).into_keys().collect();
+        assert_eq!(names, ["b/1"]);
     }
 
     #[test]

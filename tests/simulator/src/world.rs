@@ -105,6 +105,10 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// Whether new phones answer by themselves.
     pub(crate) answering: bool,
+    /// How many phones exist from the start.
+    pub(crate) phones_at_start: u32,
+    /// Counts resets, for those who hold what the world does not know.
+    pub(crate) resets: watch::Sender<u64>,
     /// Phones with something in their queue to look at.
     ready_phones: BTreeSet<String>,
     /// Companions with something new in their queue.
@@ -145,6 +149,8 @@ impl World {
             load: Load::default(),
             journal,
             answering,
+            phones_at_start: 0,
+            resets: watch::Sender::new(0),
             ready_phones: BTreeSet::new(),
             ready_links: BTreeSet::new(),
             last_socket: 0,
@@ -165,6 +171,25 @@ impl World {
         self.keys.renew();
         self.journal.put(key::SERVER.to_owned(), self.keys.to_record()?);
         Ok(())
+    }
+
+    /// Makes the phones that exist from the start.
+    pub(crate) fn make_first_phones(&mut self) -> Result<()> {
+        for index in 0..u64::from(self.phones_at_start) {
+            self.ensure_phone(&(crate::FIRST_PHONE + index).to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what outlives a reset: the sockets, which have been told to end, and their count.
+    pub(crate) fn take_sockets_of(&mut self, old: &mut Self) {
+        self.links = std::mem::take(&mut old.links);
+        self.pairings = std::mem::take(&mut old.pairings);
+        self.last_socket = old.last_socket;
+        self.stats.sockets_open = old.stats.sockets_open;
+        self.phones_at_start = old.phones_at_start;
+        self.resets = old.resets.clone();
+        self.resets.send_modify(|resets| *resets += 1);
     }
 
     /// A number for a new socket, unique in this run.

@@ -24,6 +24,7 @@ mod phones;
 mod presence;
 mod profile;
 mod report;
+mod state;
 
 use parameters::Parameters;
 
@@ -61,6 +62,7 @@ struct Raw {
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         report::ROUTES,
+        state::ROUTES,
         phones::ROUTES,
         messages::ROUTES,
         app_state::ROUTES,

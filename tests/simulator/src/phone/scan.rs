@@ -123,8 +123,7 @@ impl World {
         let address = DeviceAddress::new(number, account.next_device);
         if let Some((ending, _)) = self.planned_end(Stage::Scan, &address) {
             let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
-            pairing.ending = Some(ending);
-            pairing.wake.notify_one();
+            pairing.end_by(ending);
             bail!("a fault ended the client's socket before it got the grant");
         }
         if !shown && self.strike(Kind::Passkey, &address).is_some() {

@@ -147,6 +147,8 @@ const BAD_CALLS: &[BadCall] = &[
         "",
         "true or false",
     ),
+    (400, "POST", "/admin/reset", "{\"number\":1}", "must be empty or"),
+    (400, "POST", "/admin/reset", "{\"phone\":\"x\"}", "digits"),
     (400, "POST", "/admin/fault", "", "not a fault"),
     (
         400,
@@ -289,6 +291,11 @@ async fn the_interface_documents_itself_and_every_documented_call_exists() {
     assert_eq!(status, 200);
     let calls = page["calls"].as_array().unwrap();
     assert!(calls.len() > 10);
+    for fault in page["faults"]["kinds"].as_array().unwrap() {
+        for part in ["strikes", "phone", "fields", "effect"] {
+            assert!(!fault[part].is_null(), "{fault}");
+        }
+    }
     for call in calls {
         let (method, path) = (call["method"].as_str().unwrap(), call["path"].as_str().unwrap());
         let (status, answer) = admin(addr, method, path, "").await;

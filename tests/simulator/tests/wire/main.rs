@@ -22,6 +22,7 @@ mod presence;
 mod privacy;
 mod profile;
 mod queues;
+mod reset;
 mod reupload;
 mod tls;
 mod xeddsa;
