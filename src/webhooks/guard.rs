@@ -6,9 +6,15 @@
 //! Ranges: IANA's registries of special-purpose addresses for IPv4 and IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use url::{Host, Url};
+
+use crate::sys::clock;
+
+/// How long a name server may take.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest address that is taken.
 const LONGEST_URL: usize = 2048;
@@ -149,8 +155,11 @@ impl Policy {
     /// Resolves a name; refused as a whole when one of its addresses may not be called, because a name that is public
     /// and private at once is a trap or a mistake.
     pub async fn resolve(&self, name: &str, plain: bool) -> Result<Vec<SocketAddr>, Refusal> {
-        let found = tokio::net::lookup_host((name, 0)).await;
-        let addresses: Vec<SocketAddr> = found.map_err(|_| Refusal::Unresolved(name.to_owned()))?.collect();
+        let found = clock::timeout(RESOLVED_WITHIN, tokio::net::lookup_host((name, 0))).await;
+        let Ok(Ok(addresses)) = found else {
+            return Err(Refusal::Unresolved(name.to_owned()));
+        };
+        let addresses: Vec<SocketAddr> = addresses.collect();
         self.admit(name, addresses, plain)
     }
 
