@@ -18,7 +18,7 @@
 //! - [`engine`]: WhatsApp sessions.
 //! - [`webhooks`]: brings committed events to their endpoints, however long that takes.
 //! - [`app`]: the use cases, callable without HTTP.
-//! - [`http`]: the site: the API by one table of routes, the live stream, the page.
+//! - [`http`]: the site: the API by one table of routes, the live stream, the figures, the page.
 //! - [`config`], [`telemetry`]: the settings and their layers; the log and what may speak in it.
 //! - [`cli`]: the commands; `serve` is where the rooms are put together.
 

@@ -4,3 +4,4 @@ mod delivering;
 mod managing;
 mod misbehaving;
 mod replaying;
+mod snippets;

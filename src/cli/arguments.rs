@@ -330,7 +330,7 @@ pub struct Listen {
     /// The endpoint's signing secret, prefix included; without it signatures are not checked
     #[arg(long, value_name = "SECRET", env = "WHATISUP_WEBHOOK_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
-    /// The HTTP status to answer with
+    /// The HTTP status to answer with; a wrong signature gets 401
     #[arg(long, value_name = "STATUS", default_value_t = 200)]
     pub answer: u16,
 }

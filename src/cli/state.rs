@@ -1,4 +1,4 @@
-//! The state folder at start: private, with its pepper, and whether this is the first start.
+//! The state folder at start: private, with its pepper and its key of secrets, and whether this is the first start.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Makes the folder private, finds or makes the pepper.
+    /// Makes the folder private, finds or makes the pepper and the key of secrets.
     ///
     /// A store without its pepper is refused: every API key would be refused from then on, and a new pepper would hide
     /// that the old one can perhaps be restored.
