@@ -311,6 +311,10 @@ export class Baileys {
     return this.#send(message.chat, { text }, { quoted: message.raw });
   }
 
+  mention(to, text, phones) {
+    return this.#send(to, { text, mentions: phones.map(address) });
+  }
+
   react(message, emoji) {
     return this.#send(message.chat, { react: { text: emoji, key: message.raw.key } });
   }
@@ -323,8 +327,16 @@ export class Baileys {
     return this.#send(to, { delete: { remoteJid: address(to), fromMe: true, id } });
   }
 
-  async sendPoll(to, name, values) {
-    const id = await this.#send(to, { poll: { name, values, selectableCount: 1 } });
+  sendLocation(to, location) {
+    return this.#send(to, { location });
+  }
+
+  sendContacts(to, cards) {
+    return this.#send(to, { contacts: { displayName: `${cards.length} contacts`, contacts: cards } });
+  }
+
+  async sendPoll(to, name, values, selectableCount = 1) {
+    const id = await this.#send(to, { poll: { name, values, selectableCount } });
     this.#polls.set(id, values);
     return id;
   }

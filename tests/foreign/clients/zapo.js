@@ -1,4 +1,6 @@
 // zapo-js behind the interface that all clients of these tests have. It checks signatures by itself.
+import { randomBytes } from 'node:crypto';
+
 import { WebSocket } from 'ws';
 import { createStore, WaClient } from 'zapo-js';
 
@@ -229,6 +231,10 @@ export class Zapo {
     return this.#send(message.chat, { extendedTextMessage: { text, contextInfo } });
   }
 
+  mention(to, text, phones) {
+    return this.#send(to, { extendedTextMessage: { text, contextInfo: { mentionedJid: phones.map(address) } } });
+  }
+
   react(message, emoji) {
     const key = { remoteJid: message.chat, fromMe: message.fromMe, id: message.id };
     return this.#send(message.chat, { reactionMessage: { key, text: emoji, senderTimestampMs: Date.now() } });
@@ -242,6 +248,23 @@ export class Zapo {
 
   revoke(to, id) {
     return this.#send(to, { protocolMessage: { key: { remoteJid: address(to), fromMe: true, id }, type: REVOKE } });
+  }
+
+  sendLocation(to, locationMessage) {
+    return this.#send(to, { locationMessage });
+  }
+
+  sendContacts(to, cards) {
+    if (cards.length === 1) return this.#send(to, { contactMessage: cards[0] });
+    return this.#send(to, { contactsArrayMessage: { displayName: `${cards.length} contacts`, contacts: cards } });
+  }
+
+  /** With the version that WhatsApp Web takes for one choice, and the one for several. */
+  sendPoll(to, name, values, selectableCount = 1) {
+    const poll = { name, options: values.map((optionName) => ({ optionName })), selectableOptionsCount: selectableCount };
+    const messageContextInfo = { messageSecret: randomBytes(32) };
+    const field = selectableCount === 1 ? 'pollCreationMessageV3' : 'pollCreationMessage';
+    return this.#send(to, { messageContextInfo, [field]: poll });
   }
 
   sendImage(to, media, caption) {
@@ -343,6 +366,8 @@ export class Zapo {
   }
 
   markRead(message) {
-    return this.client.sendReceipt({ to: message.chat, id: message.id, type: 'read' });
+    const { chat, id, sender } = message;
+    const participant = chat.endsWith('@g.us') ? sender : undefined;
+    return this.client.sendReceipt({ to: chat, id, type: 'read', participant });
   }
 }

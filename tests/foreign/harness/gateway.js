@@ -165,4 +165,23 @@ export class Instance {
   receipt(id, state, options) {
     return this.event(`message.${state}`, `"${state}" for ${id}`, { message_id: id }, options);
   }
+
+  /** What was told about messages since a mark, in order. */
+  messages(from = 0) {
+    const own = ({ event, instance_id }) => instance_id === this.id && event.startsWith('message.');
+    return this.record.entries.slice(from).filter(own);
+  }
+
+  /** Fails unless all that was told about messages so far was told once, and was readable and of a known kind. */
+  toldWell() {
+    const seen = new Set();
+    for (const entry of this.messages()) {
+      const { event, message_id, participant, emoji, body } = entry;
+      const news = [event, message_id, participant, emoji].join(' ');
+      assert.ok(!seen.has(news), `told twice: ${JSON.stringify(entry)}`);
+      seen.add(news);
+      assert.notEqual(event, 'message.undecryptable', JSON.stringify(entry));
+      assert.notEqual(body?.type, 'unsupported', JSON.stringify(entry));
+    }
+  }
 }
