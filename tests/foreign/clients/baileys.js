@@ -442,6 +442,10 @@ export class Baileys {
     return this.socket.chatModify({ pin: on }, address(phone));
   }
 
+  nameContact(phone, fullName) {
+    return this.socket.addOrEditContact(address(phone), { fullName });
+  }
+
   /** How many messages the phone has told of from before the link. */
   async historyMessages() {
     const { data } = await this.record.find(

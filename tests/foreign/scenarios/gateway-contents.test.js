@@ -162,3 +162,21 @@ for (const Client of [Baileys, Zapo]) {
     });
   });
 }
+
+suite('the gateway beside Baileys on one account', () => {
+  // zapo-js 0.3.0 has no call that names a contact.
+  test('hears which name a contact got there', async () => {
+    const ours = await here.gateway.link(newPhone());
+    const second = await here.link(Baileys, ours.phone);
+    const friend = await here.simulator.addPhone();
+    const chat = { phone: ours.phone, chat: friend, pinned: true };
+    await here.simulator.post('mock-phone/chat', {}, JSON.stringify(chat));
+    await second.chatChanged('pin', friend);
+    for (const name of ['Ana', 'Ana Souza']) {
+      const from = ours.mark;
+      await second.nameContact(friend, name);
+      const { contact } = await ours.event('contact.updated', `the name ${name}`, {}, { from });
+      assert.deepEqual([contact.jid, contact.phone, contact.name], [jid(friend), friend, name]);
+    }
+  });
+});
