@@ -177,7 +177,18 @@ pub async fn sleep(duration: Duration) {
 
 /// Waits until the civil time `at`.
 pub async fn sleep_until_time(at: Timestamp) {
-    sleep(at.since(now())).await;
+    let mut moved = moved().subscribe();
+    loop {
+        // Asked anew after every move: turned into a moment once, it would lie too late by a move in between.
+        let left = at.since(now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(left) => {}
+            _ = moved.changed() => {}
+        }
+    }
 }
 
 /// The wait was over before the future was done.
