@@ -5,102 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
-use serde_json::{Value, json};
+use rand::RngExt as _;
 
-use crate::harness::{Client, FRIEND, Gateway, Instance, OWNER, Simulator, eventually};
+use crate::harness::traffic::{chance, keep_reading, keep_sending, keep_writing};
+use crate::harness::{FRIEND, Gateway, OWNER, Simulator, eventually};
 
 const KILLS: usize = 10;
 
 /// The longest time between two kills; long enough to get past a reconnect, so that kills strike everywhere.
 const LONGEST_LIFE_MS: u64 = 2_500;
-
-/// Sends until told to stop; every message is tried under its reference until it was accepted once.
-async fn keep_sending(client: Client, instance: Instance, stop: Arc<AtomicBool>) -> Vec<(String, String)> {
-    let mut accepted = Vec::new();
-    let path = instance.path("/messages");
-    for index in 0_u32.. {
-        let text = format!("out {index}");
-        let body = json!({"to": FRIEND, "body": {"type": "text", "text": text}, "client_ref": text});
-        loop {
-            if let Ok(reply) = client.post(&path, &body).attempt().await {
-                match reply.status {
-                    202 => {
-                        accepted.push((text, reply.json["message_id"].as_str().unwrap().to_owned()));
-                        break;
-                    }
-                    409 | 503 => {}
-                    other => panic!("sending was answered with {other}: {}", reply.json),
-                }
-            }
-            if stop.load(Ordering::Relaxed) {
-                return accepted;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        if stop.load(Ordering::Relaxed) {
-            return accepted;
-        }
-    }
-    accepted
-}
-
-/// Somebody writes until told to stop.
-async fn keep_writing(simulator: crate::harness::simulator::Phones, stop: Arc<AtomicBool>) -> Vec<String> {
-    let mut written = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        let text = format!("in {}", written.len());
-        simulator.send(FRIEND, OWNER, &text).await;
-        written.push(text);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    written
-}
-
-/// Reads the stream for good, coming back by the last id as a browser does.
-async fn keep_reading(client: Client, seen: Arc<Mutex<Vec<Value>>>) {
-    loop {
-        let last = {
-            let seen = seen.lock().unwrap();
-            seen.last().map(|event| event["event_id"].as_str().unwrap().to_owned())
-        };
-        let mut request = client
-            .http()
-            .get(format!(
-                "{}/v1/events?since=evt_00000000000000000000000000",
-                client.base()
-            ))
-            .bearer_auth(client.key());
-        if let Some(last) = last {
-            request = request.header("Last-Event-ID", last);
-        }
-        if let Ok(response) = request.send().await
-            && response.status() == 200
-        {
-            let (mut body, mut rest) = (response.bytes_stream(), Vec::new());
-            while let Some(Ok(bytes)) = body.next().await {
-                rest.extend_from_slice(&bytes);
-                // Half a frame at the end of a killed process is thrown away, as browsers do.
-                while let Some(end) = rest.windows(2).position(|two| two == b"\n\n") {
-                    let frame: Vec<u8> = rest.drain(..end + 2).collect();
-                    let frame = String::from_utf8(frame).unwrap();
-                    if let Some(data) = frame.lines().find_map(|line| line.strip_prefix("data: ")) {
-                        let event: Value = serde_json::from_str(data).unwrap();
-                        // "Since the beginning of time" is before the oldest event; nothing later may be.
-                        if event["event"] == "stream.gap" {
-                            assert!(seen.lock().unwrap().is_empty(), "a gap in the middle: {event}");
-                        } else {
-                            seen.lock().unwrap().push(event);
-                        }
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// How long requests to send again may take to come to an end.
 const HEALING: Duration = Duration::from_secs(10);
@@ -111,13 +24,7 @@ const HEALING: Duration = Duration::from_secs(10);
     reason = "one story: the traffic, the kills, and then each thing that may not have happened"
 )]
 async fn ten_kills_in_a_two_way_stream_of_messages_lose_and_repeat_nothing() {
-    let number = std::env::var("WHATISUP_TEST_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(rand::random::<u64>);
-    println!("run the same again with WHATISUP_TEST_SEED={number}");
-    let mut chance = StdRng::seed_from_u64(number);
-
+    let mut chance = chance();
     let simulator = Simulator::start().await;
     let mut gateway = Gateway::start(&simulator).await;
     let instance = gateway.link(&simulator, OWNER).await;

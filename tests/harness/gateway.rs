@@ -191,6 +191,21 @@ impl Gateway {
         now.plus(std::time::Duration::from_hours(1)).to_string()
     }
 
+    /// Memory in RAM by its own figures.
+    pub async fn resident_bytes(&self) -> u64 {
+        let reply = self.client.get("/metrics").reply(200).await;
+        let text = String::from_utf8(reply.bytes).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("whatisup_resident_memory_bytes "));
+        line.unwrap().parse().unwrap()
+    }
+
+    /// The number the system knows its process by.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -10,6 +10,7 @@ pub mod process;
 pub mod simulator;
 pub mod sink;
 pub mod stream;
+pub mod traffic;
 pub mod wait;
 
 pub use client::Client;

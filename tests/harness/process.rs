@@ -95,6 +95,11 @@ impl Process {
         }
     }
 
+    /// The number the system knows it by.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

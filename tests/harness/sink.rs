@@ -1,7 +1,7 @@
 //! A receiver of webhooks that checks signatures with its own code and can misbehave in every way that receivers do.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ pub enum Answer {
     Short,
     /// Bytes that are no HTTP.
     Noise,
+    /// 204 with a body all the same, on a connection that stays open.
+    Surplus,
     /// Waits until [`Sink::release`] is called, then 200.
     Held,
 }
@@ -85,12 +87,14 @@ type Decide = dyn Fn(&Got) -> Answer + Send + Sync;
 
 /// The receiver.
 pub struct Sink {
+    host: &'static str,
     port: u16,
     got: Arc<Mutex<Vec<Got>>>,
     decide: Arc<Mutex<Arc<Decide>>>,
     open: Arc<AtomicUsize>,
     most_open: Arc<AtomicUsize>,
     released: watch::Sender<bool>,
+    keeps: Arc<AtomicBool>,
 }
 
 /// An endpoint of a gateway that calls a sink.
@@ -105,15 +109,22 @@ pub struct Endpoint {
 impl Sink {
     /// One that answers 200.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on("127.0.0.1").await
+    }
+
+    /// The same on another address of this machine, which is another host to whoever calls it.
+    pub async fn on(host: &'static str) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let sink = Self {
+            host,
             port,
             got: Arc::default(),
             decide: Arc::new(Mutex::new(Arc::new(|_| Answer::Status(200)))),
             open: Arc::default(),
             most_open: Arc::default(),
             released: watch::channel(false).0,
+            keeps: Arc::new(AtomicBool::new(true)),
         };
         let serving = Serving {
             got: sink.got.clone(),
@@ -121,6 +132,7 @@ impl Sink {
             open: sink.open.clone(),
             most_open: sink.most_open.clone(),
             released: sink.released.subscribe(),
+            keeps: sink.keeps.clone(),
         };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -145,9 +157,14 @@ impl Sink {
         self.released.send_replace(true);
     }
 
+    /// From now on keeps no request: whoever decides about the answers keeps what it wants of so many.
+    pub fn keeps_nothing(&self) {
+        self.keeps.store(false, Ordering::Relaxed);
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hook?token=secret", self.port)
+        format!("http://{}:{}/hook?token=secret", self.host, self.port)
     }
 
     /// What came so far.
@@ -234,6 +251,7 @@ struct Serving {
     open: Arc<AtomicUsize>,
     most_open: Arc<AtomicUsize>,
     released: watch::Receiver<bool>,
+    keeps: Arc<AtomicBool>,
 }
 
 impl Serving {
@@ -244,7 +262,9 @@ impl Serving {
             self.most_open.fetch_max(open, Ordering::SeqCst);
             let decide = self.decide.lock().unwrap().clone();
             let answer = decide(&got);
-            self.got.lock().unwrap().push(got);
+            if self.keeps.load(Ordering::Relaxed) {
+                self.got.lock().unwrap().push(got);
+            }
             let goes_on = self.answer(&mut stream, answer).await;
             self.open.fetch_sub(1, Ordering::SeqCst);
             if !goes_on {
@@ -262,6 +282,10 @@ impl Serving {
                     _ => format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 2\r\n\r\nok"),
                 };
                 stream.write_all(head.as_bytes()).await.is_ok()
+            }
+            Answer::Surplus => {
+                let head = b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(head).await.is_ok()
             }
             Answer::Held => {
                 let _ = self.released.wait_for(|released| *released).await;

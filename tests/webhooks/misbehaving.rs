@@ -3,17 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::sink::{self, Answer, Endpoint, Sink};
-use crate::harness::{FRIEND, Gateway, OWNER, Simulator, eventually};
-
-/// Memory in RAM by the gateway's own figures.
-async fn resident(gateway: &Gateway) -> u64 {
-    let reply = gateway.client.get("/metrics").reply(200).await;
-    let text = String::from_utf8(reply.bytes).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("whatisup_resident_memory_bytes "));
-    line.unwrap().parse().unwrap()
-}
+use crate::harness::{FRIEND, OWNER, Simulator, eventually};
 
 async fn only_delivery(endpoint: &Endpoint, status: &str) -> Value {
     eventually("the delivery's state", async || {
@@ -64,6 +54,30 @@ async fn one_that_answers_500_for_an_hour_gets_everything_afterwards_and_delays_
     assert_eq!(rows.len(), 30);
     assert!(rows.iter().all(|row| row["attempt_count"] == 6));
     assert_eq!(good.got().len(), 30);
+}
+
+#[tokio::test]
+async fn an_answer_with_a_body_that_it_may_not_have_neither_blocks_the_lane_nor_spoils_the_next_attempt() {
+    let simulator = Simulator::start().await;
+    let gateway = sink::gateway(&simulator).await;
+    let sink = Sink::start().await;
+    sink.always(Answer::Surplus);
+    let endpoint = sink
+        .endpoint(&gateway.client, json!({"events": ["message.received"]}))
+        .await;
+    gateway.link(&simulator, OWNER).await;
+    simulator.burst(FRIEND, OWNER, 50, "m").await;
+    sink.count("every first attempt", 50, |_| true).await;
+    let health = endpoint
+        .health("every first attempt to be noted", |health| health["pending"] == 0)
+        .await;
+    let rows = endpoint.deliveries("").await;
+    let unlike: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["status"] != "success" || row["attempt_count"] != 1)
+        .collect();
+    assert!(unlike.is_empty(), "{health}: {unlike:#?}");
+    assert_eq!((rows.len(), sink.got().len()), (50, 50));
 }
 
 #[tokio::test]
@@ -167,7 +181,7 @@ async fn stalls_resets_redirects_floods_lies_and_noise_delay_nobody_and_lose_not
     flood.always(Answer::Flood);
     let flooding = flood.endpoint(&gateway.client, wanted).await;
     gateway.link(&simulator, OWNER).await;
-    let before = resident(&gateway).await;
+    let before = gateway.resident_bytes().await;
     simulator.burst(FRIEND, OWNER, 10, "m").await;
     good.count("all at the good one", 10, |_| true).await;
     // A 2xx is a 2xx, whatever follows; the flood itself is never swallowed.
@@ -176,7 +190,7 @@ async fn stalls_resets_redirects_floods_lies_and_noise_delay_nobody_and_lose_not
             health["status"] == "ok" && health["pending"] == 0
         })
         .await;
-    let grown = resident(&gateway).await.saturating_sub(before);
+    let grown = gateway.resident_bytes().await.saturating_sub(before);
     assert!(grown < 48 << 20, "grew by {grown} bytes under a flood of gigabytes");
 
     for (sink, endpoint, error) in &bad {
