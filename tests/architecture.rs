@@ -68,9 +68,10 @@ fn sources(folder: &str, endings: &[&str]) -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            // What the foreign clients bring is nobody's source here.
+            if path.is_dir() && !path.ends_with("node_modules") {
                 walk(&path, found);
-            } else {
+            } else if path.is_file() {
                 found.push(path);
             }
         }
