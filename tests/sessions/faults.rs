@@ -1,33 +1,47 @@
 //! What goes wrong on WhatsApp's side, made to happen.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{FRIEND, Gateway, OWNER, Simulator, eventually};
+use crate::harness::{FRIEND, Gateway, Instance, OWNER, Simulator, eventually};
+
+async fn message(gateway: &Gateway, instance: &Instance, id: &str) -> Value {
+    let path = instance.path(&format!("/messages/{id}"));
+    gateway.client.get(&path).returns(200).await
+}
 
 #[tokio::test]
-async fn a_refused_message_fails_with_whatsapps_code() {
-    let simulator = Simulator::start().await;
-    let gateway = Gateway::start(&simulator).await;
-    let instance = gateway.link(&simulator, OWNER).await;
-    let mut events = gateway.events().await;
-    simulator.fault(&json!({"kind": "nack", "code": 463})).await;
-    let id = instance.send(FRIEND, "too many of these").await;
-    let failed = events.next("message.failed").await;
-    assert_eq!(failed["message_id"], *id);
-    assert_eq!(failed["error"]["code"], "463");
-    assert!(failed["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
-    let message = gateway
-        .client
-        .get(&instance.path(&format!("/messages/{id}")))
-        .returns(200)
-        .await;
-    assert_eq!(message["status"], "failed");
-    instance.settles().await;
+async fn a_refused_message_fails_with_whatsapps_code_and_advice_and_is_never_sent_again() {
+    for (code, advice) in [
+        (463, "Let the recipient write first"),
+        (479, "report it with the message id"),
+    ] {
+        let simulator = Simulator::start().await;
+        let gateway = Gateway::start(&simulator).await;
+        let instance = gateway.link(&simulator, OWNER).await;
+        let mut events = gateway.events().await;
+        simulator.fault(&json!({"kind": "nack", "code": code})).await;
+        let id = instance.send(FRIEND, "refused").await;
+        let failed = events.next("message.failed").await;
+        assert_eq!(failed["message_id"], *id);
+        assert_eq!(failed["error"]["code"], code.to_string());
+        let words = failed["error"]["message"].as_str().unwrap();
+        assert!(words.contains(advice), "{words}");
+        let message = message(&gateway, &instance, &id).await;
+        assert_eq!(
+            (&message["status"], &message["error"]),
+            (&json!("failed"), &failed["error"])
+        );
+        instance.settles().await;
 
-    // The next one is not held back by it.
-    let next = instance.send(FRIEND, "this one is fine").await;
-    assert_eq!(events.next("message.sent").await["message_id"], *next);
-    instance.settles().await;
+        // Past every timer the next one is not held back by it, and the fault, which is spent, would have let a
+        // second attempt through.
+        gateway.advance(3600).await;
+        let next = instance.send(FRIEND, "this one is fine").await;
+        assert_eq!(events.next("message.sent").await["message_id"], *next);
+        simulator.gets(FRIEND, "this one is fine").await;
+        instance.settles().await;
+        assert_eq!(simulator.texts(FRIEND).await, ["this one is fine"], "{code}");
+    }
 }
 
 #[tokio::test]
@@ -99,10 +113,7 @@ async fn a_link_with_a_wrong_signature_is_not_accepted() {
         simulator.scan_in_vain(OWNER, &code).await;
         let now = instance.get().await;
         assert_ne!(now["status"], "connected", "{kind}");
-        assert!(
-            now.get("phone_number").is_none_or(serde_json::Value::is_null),
-            "{kind}: {now}"
-        );
+        assert!(now.get("phone_number").is_none_or(Value::is_null), "{kind}: {now}");
         gateway.client.delete(&instance.path("")).reply(204).await;
     }
 }

@@ -299,22 +299,38 @@ async fn a_server_that_never_answers_is_named_as_such() {
 
 #[tokio::test]
 async fn a_normal_build_refuses_the_simulators_certificate() {
-    let simulator = Simulator::start().await;
-    let gateway = Setup::of(normal_build())
-        .env("WHATISUP_WHATSAPP_URL", simulator.url())
-        .start()
-        .await;
-    let instance = gateway.create("guarded").await;
-    let error = gateway
-        .client
-        .get(&instance.path("/qr"))
-        .refused(504, "whatsapp_timeout")
-        .await;
-    let message = error["message"].as_str().unwrap();
-    assert!(message.contains("certificate"), "{message}");
-    assert_eq!(instance.get().await["status_reason"]["code"], "certificate");
-    assert_eq!(simulator.stats().await["pairing"], 0, "no code was ever offered");
-    gateway.client.delete(&instance.path("")).reply(204).await;
+    // Its own chain is refused for the root alone; a forged one must not be told as anything milder.
+    for forged in [None, Some("cert-intermediate"), Some("cert-leaf")] {
+        let simulator = Simulator::start().await;
+        if let Some(kind) = forged {
+            simulator.fault(&json!({"kind": kind, "times": "always"})).await;
+        }
+        let gateway = Setup::of(normal_build())
+            .env("WHATISUP_WHATSAPP_URL", simulator.url())
+            .start()
+            .await;
+        let instance = gateway.create("guarded").await;
+        let error = gateway
+            .client
+            .get(&instance.path("/qr"))
+            .refused(504, "whatsapp_timeout")
+            .await;
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("certificate"), "{forged:?}: {message}");
+        assert_eq!(error["details"]["reason"], "certificate", "{forged:?}: {error}");
+        let reason = instance.get().await["status_reason"].clone();
+        assert_eq!(reason["code"], "certificate", "{forged:?}");
+        assert!(
+            reason["message"].as_str().unwrap().contains("whatsapp.url"),
+            "{forged:?}: {reason}"
+        );
+        let stats = simulator.stats().await;
+        assert_eq!(stats["pairing"], 0, "{forged:?}: no code was ever offered");
+        if let Some(kind) = forged {
+            assert!(stats["faults"][kind].as_u64() >= Some(1), "{kind}: {stats}");
+        }
+        gateway.client.delete(&instance.path("")).reply(204).await;
+    }
 }
 
 #[tokio::test]

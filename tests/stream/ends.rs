@@ -37,6 +37,40 @@ async fn an_expiring_key_takes_its_streams_along() {
 }
 
 #[tokio::test]
+async fn a_key_has_so_many_streams_and_a_closed_one_frees_its_place() {
+    let gateway = Setup::connecting_to("ws://127.0.0.1:9/ws/chat")
+        .env("WHATISUP_LIMITS_MAX_STREAMS_PER_KEY", "2")
+        .start()
+        .await;
+    let by_header = gateway.events().await;
+    let query = format!("?token={}", gateway.client.key());
+    let by_address = Stream::open(&gateway.client.without_key(), &query).await;
+    let ways = [
+        (gateway.client.clone(), ""),
+        (gateway.client.without_key(), query.as_str()),
+    ];
+    for (client, query) in ways {
+        let refused = client.get(&format!("/v1/events{query}")).reply(429).await;
+        assert_eq!(refused.json["error"]["code"], "too_many_streams");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+    // Another key has places of its own.
+    let other = gateway.as_key(&json!({"name": "other"})).await;
+    let others = Stream::open(&other, "").await;
+
+    drop(by_header);
+    eventually("the gateway to notice that the reader is gone", async || {
+        let limits = gateway.client.get("/v1/limits").returns(200).await;
+        (limits["streams"]["open"] == 1).then_some(())
+    })
+    .await;
+    let again = gateway.events().await;
+    gateway.client.get("/v1/events").refused(429, "too_many_streams").await;
+    assert!(!by_address.is_over() && !others.is_over() && !again.is_over());
+}
+
+#[tokio::test]
 async fn a_shutdown_ends_streams_cleanly_and_is_not_held_up_by_them() {
     let mut gateway = Setup::connecting_to("ws://127.0.0.1:9/ws/chat").start().await;
     let streams = [gateway.events().await, gateway.events().await];
