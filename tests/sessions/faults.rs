@@ -45,6 +45,85 @@ async fn a_refused_message_fails_with_whatsapps_code_and_advice_and_is_never_sen
 }
 
 #[tokio::test]
+async fn a_message_that_is_never_acknowledged_fails_after_the_last_attempt_under_one_id() {
+    // What the gateway promises in its words to the sender.
+    const ATTEMPTS: u64 = 5;
+    // Beyond the longest wait between two attempts.
+    const WAIT_SECONDS: u64 = 301;
+    for arrives in [false, true] {
+        let simulator = Simulator::start().await;
+        let gateway = Gateway::start(&simulator).await;
+        let instance = gateway.link(&simulator, OWNER).await;
+        let mut events = gateway.events().await;
+        // Whatever a new link has to say to its phone is said before the counting starts.
+        instance.send(FRIEND, "before").await;
+        simulator.gets(FRIEND, "before").await;
+        instance.settles().await;
+        let already = simulator.stats().await["received"]["message"].as_u64().unwrap();
+
+        // A receipt would prove the arrival as well as the acknowledgement does.
+        simulator.fault(&json!({"kind": "no-receipt", "times": "always"})).await;
+        simulator
+            .fault(&json!({"kind": "no-ack", "deliver": arrives, "times": "always"}))
+            .await;
+        let id = instance.send(FRIEND, "anybody there?").await;
+        for attempt in 1..=ATTEMPTS {
+            eventually(&format!("attempt {attempt}"), async || {
+                let received = simulator.stats().await["received"]["message"].as_u64()?;
+                (received >= already + attempt).then_some(())
+            })
+            .await;
+            assert_eq!(
+                instance.status().await["queue_depth"],
+                1,
+                "attempt {attempt} is not the last word"
+            );
+            gateway.advance(WAIT_SECONDS).await;
+        }
+        let failed = events.next("message.failed").await;
+        assert_eq!(
+            (&failed["message_id"], &failed["error"]["code"]),
+            (&json!(id), &json!("no_ack"))
+        );
+        let words = failed["error"]["message"].as_str().unwrap();
+        assert!(
+            words.contains("after 5 attempts") && words.contains("ask the recipient"),
+            "{words}"
+        );
+        let message = message(&gateway, &instance, &id).await;
+        assert_eq!(
+            (&message["status"], &message["error"]),
+            (&json!("failed"), &failed["error"])
+        );
+        instance.settles().await;
+
+        // Not once more, however late; what comes next is not held back.
+        gateway.advance(3600).await;
+        simulator.fault(&json!({"kind": "none"})).await;
+        let next = instance.send(FRIEND, "after").await;
+        simulator.gets(FRIEND, "after").await;
+        events
+            .next_where("the next one sent", |frame| {
+                frame.name() == "message.sent" && frame.data["message_id"] == *next
+            })
+            .await;
+        let stats = simulator.stats().await;
+        assert_eq!(stats["faults"]["no-ack"], ATTEMPTS);
+        assert_eq!(stats["received"]["message"], already + ATTEMPTS + 1);
+        let inbox = simulator.inbox(FRIEND).await;
+        let shown: Vec<_> = inbox.iter().filter(|entry| entry["text"] == "anybody there?").collect();
+        if arrives {
+            assert_eq!(shown.len(), 1, "one id, so one message: {inbox:?}");
+            assert_eq!(shown[0]["id"], *id);
+            // The recipient's phone and the sender's own, each time the same message.
+            assert_eq!(stats["duplicates"], 2 * (ATTEMPTS - 1));
+        } else {
+            assert!(shown.is_empty(), "{inbox:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_message_without_an_ack_is_sent_again_under_the_same_id() {
     for arrives in [true, false] {
         let simulator = Simulator::start().await;
