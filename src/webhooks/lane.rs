@@ -4,10 +4,12 @@
 //! well or badly; its retries hold nothing up. Retries and new deliveries take turns, so neither starves the other.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -130,7 +132,11 @@ impl Lane {
                     self.busy.extend(order);
                     let webhooks = self.webhooks.clone();
                     self.under_way.spawn(async move {
-                        let attempt = attempt(&webhooks, delivery).await;
+                        // A panic is a failed attempt: the delivery must not stay taken, nor its chat busy.
+                        let attempt = AssertUnwindSafe(attempt(&webhooks, delivery))
+                            .catch_unwind()
+                            .await
+                            .unwrap_or_else(|_| Some(failed("the attempt crashed in the gateway".to_owned())));
                         Done {
                             delivery,
                             order,
@@ -205,8 +211,8 @@ impl Lane {
         let done = match done {
             Ok(done) => done,
             Err(error) => {
-                // Its delivery stays taken until the next start, which repeats it.
-                tracing::error!(endpoint.id = %self.id, %error, "an attempt to deliver crashed");
+                // Only when the runtime ends; the next start repeats it.
+                tracing::error!(endpoint.id = %self.id, %error, "an attempt to deliver was cut off");
                 return;
             }
         };
