@@ -10,7 +10,7 @@ use crate::domain::access::{Caller, Scope};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{CustomerId, DeliveryId, EndpointId, EventId, InstanceId, RequestId};
 use crate::domain::webhook::{Attempt, Delivery, DeliveryStatus, Subject};
-use crate::store::{DeliveryFilter, NewDelivery, Tx, WriteError};
+use crate::store::{DeliveryFilter, NewDelivery};
 
 /// A delivery as callers see it.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
@@ -135,14 +135,17 @@ pub async fn replay(app: &App, caller: &Caller, id: DeliveryId, request: Request
             "The endpoint of this delivery was deleted; replay the range to another endpoint.",
         ));
     }
-    let repeated = app.store.write(move |tx| repeat(tx, &delivery, request)).await?;
+    let repeated = app
+        .store
+        .write(move |tx| tx.insert_delivery(&repetition(&delivery, request)))
+        .await?;
     app.webhooks.refresh(repeated.endpoint_id)?;
     with_payload(app, repeated)
 }
 
-/// Makes a delivery that repeats another.
-pub(super) fn repeat(tx: &mut Tx<'_>, delivery: &Delivery, request: RequestId) -> Result<Delivery, WriteError> {
-    tx.insert_delivery(&NewDelivery {
+/// What repeats a delivery, without the weight of its attempts.
+pub(super) fn repetition(delivery: &Delivery, request: RequestId) -> NewDelivery {
+    NewDelivery {
         endpoint_id: delivery.endpoint_id,
         instance_id: delivery.instance_id,
         event: delivery.event,
@@ -151,7 +154,7 @@ pub(super) fn repeat(tx: &mut Tx<'_>, delivery: &Delivery, request: RequestId) -
         correlation_id: Some(request),
         replay_of: Some(delivery.id),
         queued: true,
-    })
+    }
 }
 
 pub(super) fn with_payload(app: &App, delivery: Delivery) -> Result<Shown, Error> {

@@ -12,7 +12,7 @@ use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::event::EventName;
 use crate::domain::id::{CustomerId, EndpointId, InstanceId, RequestId};
 use crate::domain::webhook::{
-    Delivery, DeliveryStatus, DisabledReason, Endpoint, Health, PreviousSecret, ROTATION_OVERLAP, Subject, order_of,
+    DeliveryStatus, DisabledReason, Endpoint, Health, PreviousSecret, ROTATION_OVERLAP, Subject, order_of,
 };
 use crate::store::{Debt, DeliveryFilter, NewDelivery, Stretch, Tx, WriteError};
 use crate::sys::clock;
@@ -523,11 +523,12 @@ async fn of_status(
         status: Some(status),
         ..DeliveryFilter::default()
     };
-    let mut found: Vec<Delivery> = Vec::new();
+    // Rows hold every attempt with its answer; a hundred thousand of them would not fit beside everything else.
+    let mut found: Vec<NewDelivery> = Vec::new();
     let mut before = None;
     loop {
         let page = app.store.read(|view| view.deliveries(&filter, before, AT_ONCE))?;
-        found.extend(page.deliveries.into_iter().filter(|delivery| {
+        let wanted = page.deliveries.iter().filter(|delivery| {
             let happened_at = delivery.event_id.time();
             happened_at >= range.since
                 && range.until.is_none_or(|until| happened_at < until)
@@ -535,23 +536,24 @@ async fn of_status(
                     Subject::Event(name) => range.events.is_empty() || range.events.contains(&name),
                     Subject::Test | Subject::Canary => false,
                 }
-        }));
+        });
+        found.extend(wanted.map(|delivery| deliveries::repetition(delivery, request)));
         match page.next {
             Some(next) => before = Some(next),
             None => break,
         }
     }
     found.reverse();
-    for delivery in &found {
-        replayed.add(Some(delivery.event_id.time()));
+    for repetition in &found {
+        replayed.add(Some(repetition.event_id.time()));
     }
     if !range.dry_run {
         for chunk in found.chunks(AT_ONCE) {
             let chunk = chunk.to_vec();
             app.store
                 .write(move |tx| {
-                    for delivery in &chunk {
-                        deliveries::repeat(tx, delivery, request)?;
+                    for repetition in &chunk {
+                        tx.insert_delivery(repetition)?;
                     }
                     Ok(())
                 })

@@ -308,6 +308,14 @@ impl Clerk {
 
     /// The message asked for with its chat, under whichever of the recipient's two names it was stored.
     async fn message(&self, resend: &Resend) -> Option<(Jid, whatsapp_rust::waproto::whatsapp::Message)> {
+        // Only this account's own devices may ask for what was sent to somebody else.
+        if resend.recipient.is_some() {
+            let requester = resend.requester().parse::<Jid>().ok()?;
+            let own = [self.client.pn(), self.client.lid()];
+            if !own.iter().flatten().any(|own| own.to_non_ad() == requester.to_non_ad()) {
+                return None;
+            }
+        }
         let chat = resend.recipient.as_deref().unwrap_or(&resend.from);
         let chat = chat.parse::<Jid>().ok()?.to_non_ad();
         let mut names = vec![chat.clone()];
