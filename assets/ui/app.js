@@ -9,9 +9,6 @@ import './elements/sandbox-phone.js';
 import { say } from './elements/notices.js';
 import { choose, language, languages, preferred, t, use } from './i18n/index.js';
 import { store } from './store.js';
-import './views/events.js';
-import './views/instance.js';
-import './views/overview.js';
 import { signIn } from './views/sign-in.js';
 import { answer, stateOf } from './words.js';
 
@@ -65,7 +62,8 @@ function frame() {
       h('header', { class: 'rail' },
         h('a', { class: 'brand', href: '#/', 'aria-label': `WhatIsUp, ${t('overview').toLowerCase()}` }, icon('logo', 'i')),
         h('nav', { class: 'nav', 'aria-label': t('main') }, h('ul', {},
-          link('#/', 'overview', t('overview'), needed), link('#/events', 'events', t('events')), link('/openapi.json', 'docs', t('api')))),
+          link('#/', 'overview', t('overview'), needed), link('#/events', 'events', t('events')), link('#/webhooks', 'hook', t('webhooks')),
+          link('#/keys', 'key', t('keys')), link('#/system', 'system', t('system')), link('/openapi.json', 'docs', t('api')))),
         h('div', { class: 'rail-live' }, h('wu-live'))),
       h('main', { class: 'main', id: 'main', tabindex: '-1' }, ribbon, h('wu-gone'), h('div', { id: 'notices' }), h('div', { id: 'view' })),
       h('footer', { class: 'foot' }, h('wu-live'), settings(),
@@ -75,26 +73,29 @@ function frame() {
   ];
 }
 
-/** `#/`, `#/instances/<id>`, `#/instances/<id>/qr`, `#/events`, `#/events/<event id>`. */
-function route() {
+/** What the address names: `#/<room>/<id>/<more>`; without a room it is the overview. Views are loaded when they are first shown. */
+const ROOMS = {
+  '': () => import('./views/overview.js'), instances: () => import('./views/instance.js'), events: () => import('./views/events.js'),
+  webhooks: () => import('./views/webhooks.js'), keys: () => import('./views/keys.js'), system: () => import('./views/system.js'),
+};
+const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
+let shown = 0;
+
+/** A view's module exports `view(id, more)`, which makes its element. */
+async function route() {
   takeKeyFromAddress();
-  const view = document.getElementById('view');
-  if (!view) return;
-  const [room, id, asked] = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
-  let element;
-  if (room === 'instances' && id) {
-    element = Object.assign(document.createElement('wu-instance'), { instanceId: id, asked: asked === 'qr' });
-    // The wish is fulfilled once; going back or reloading must not start a session by itself.
-    if (asked) history.replaceState(null, '', `#/instances/${encodeURIComponent(id)}`);
-  } else if (room === 'events') {
-    element = Object.assign(document.createElement('wu-events'), { eventId: id ?? '' });
-  } else {
-    element = document.createElement('wu-overview');
-  }
+  const [named, id, more] = address();
+  const room = named in ROOMS && (id || named !== 'instances') ? named : '';
+  shown += 1;
+  const turn = shown;
+  const { view } = await ROOMS[room]();
+  const place = document.getElementById('view');
+  // Somebody went on while the module was loaded.
+  if (!place || turn !== shown) return;
   document.getElementById('notices').replaceChildren();
-  view.replaceChildren(element);
+  place.replaceChildren(view(id, more));
+  const current = `#/${room === 'instances' ? '' : room}`;
   for (const link of document.querySelectorAll('[data-nav]')) {
-    const current = room === 'events' ? '#/events' : '#/';
     if (link.dataset.nav === current) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -108,8 +109,8 @@ function count() {
   const { counts } = answer([...store.instances.values()]);
   needed.hidden = !counts.need;
   needed.replaceChildren(h('span', { class: 'sr' }, t('needYouSr')), String(counts.need));
-  const id = /^#\/instances\/([^/]+)/.exec(location.hash)?.[1];
-  const name = store.instances.get(id)?.name ?? t(location.hash.startsWith('#/events') ? 'events' : 'overview');
+  const [room, id] = address();
+  const name = store.instances.get(id)?.name ?? t(room in ROOMS && room && room !== 'instances' ? room : 'overview');
   setText(document.querySelector('title'), `${counts.need ? `(${counts.need}) ` : ''}${name} · WhatIsUp`);
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use super::error::{Code, Error};
 use super::event::EventFilter;
-use super::id::{InstanceId, KeyId};
+use super::id::{InstanceId, KeyId, LoginId};
 
 /// One permission that a key may carry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -101,8 +101,10 @@ pub struct ApiKey {
 /// Who is calling, once the credential was checked.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Caller {
-    /// The key that was shown; `None` for the owner on the admin socket.
+    /// The key that was shown; `None` for the owner on the admin socket or the dashboard.
     pub key: Option<KeyId>,
+    /// The sign-in to the dashboard; its caller may do what the owner may.
+    pub login: Option<LoginId>,
     /// The one instance the caller may see, or all.
     pub instance: Option<InstanceId>,
     /// What the caller may do; `None` is everything.
@@ -117,16 +119,26 @@ impl Caller {
     /// Whoever can open the admin socket owns the installation.
     pub const OWNER: Caller = Caller {
         key: None,
+        login: None,
         instance: None,
         scopes: None,
         stream: None,
         expires_at: None,
     };
 
+    /// The owner, signed in to the dashboard.
+    pub const fn of_login(id: LoginId) -> Caller {
+        Caller {
+            login: Some(id),
+            ..Caller::OWNER
+        }
+    }
+
     /// The caller behind a key.
     pub fn of_key(key: &ApiKey) -> Caller {
         Caller {
             key: Some(key.id),
+            login: None,
             instance: key.instance_id,
             scopes: key.scopes.clone(),
             stream: None,

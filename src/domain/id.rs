@@ -117,6 +117,16 @@ id!(
     "dlv"
 );
 id!(
+    /// Names one sign-in to the dashboard; it is not the cookie.
+    LoginId,
+    "ses"
+);
+id!(
+    /// Names one row of the audit list.
+    AuditId,
+    "aud"
+);
+id!(
     /// Names the single owner of this installation.
     CustomerId,
     "cust"

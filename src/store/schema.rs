@@ -11,7 +11,7 @@ use crate::domain::id::CustomerId;
 use crate::sys::clock;
 
 /// The schema this version writes.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 const ROW: &[u8] = b"schema";
 pub(super) const CUSTOMER: &[u8] = b"customer";
@@ -31,6 +31,8 @@ const MIGRATIONS: &[Migration] = &[
     // 2 brought the tables of webhooks.
     |_| Ok(()),
     // 3 brought the one for requests to send a message again.
+    |_| Ok(()),
+    // 4 brought sign-ins to the dashboard and the audit list.
     |_| Ok(()),
 ];
 

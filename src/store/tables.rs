@@ -28,13 +28,20 @@ macro_rules! tables {
 }
 
 tables! {
-    /// Text → JSON: `schema`, `customer`, `head` (see [`Head`](super::journal::Head)).
+    /// Text → JSON: `schema`, `customer`, `head` (see [`Head`](super::journal::Head)), `password` (the dashboard's).
     META = "meta",
 
     /// Key id → the key and the HMAC of its secret.
     API_KEYS = "api_keys",
     /// HMAC of a secret → key id (16 bytes). Revoked keys are not here.
     API_KEYS_BY_HASH = "api_keys_by_hash",
+
+    /// Login id → the sign-in to the dashboard and the HMAC of its cookie. Swept by `expires_at`.
+    LOGINS = "logins",
+    /// HMAC of a cookie → login id (16 bytes).
+    LOGINS_BY_HASH = "logins_by_hash",
+    /// Audit id → who changed what. Swept by age and number.
+    AUDIT = "audit",
 
     /// Instance id → the instance, deleted or not.
     INSTANCES = "instances",

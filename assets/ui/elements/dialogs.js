@@ -6,7 +6,7 @@ import { trouble } from './notices.js';
 let serial = 0;
 
 /** Opens a dialog with a form; `work` runs on submit, its failure is shown inside, its success closes. Resolves to what `work` gave, or `null`. */
-function ask({ title, text, fields = [], verb, verbClass = 'go', testid, work }) {
+export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, work }) {
   return new Promise((resolve) => {
     serial += 1;
     const submit = h('button', { class: `btn ${verbClass}`, type: 'submit', 'data-testid': `${testid}-confirm` }, verb);

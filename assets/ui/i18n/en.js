@@ -66,4 +66,11 @@ export default {
   didNot: (what) => `Not done: ${what}`, couldNotLoad: 'The list could not be loaded.',
   'error.gateway_gone': 'The gateway does not answer. Is it running, and is the address right?',
   'error.auth_malformed': 'This is not an API key. It begins with zpk_live_ or zpk_test_.',
+  // set-up, sign-in
+  // webhooks
+  webhooks: 'Webhooks',
+  // keys
+  keys: 'Keys',
+  // system
+  system: 'System',
 };

@@ -75,4 +75,11 @@ export default {
   'error.not_connected': 'No se envió: esta instancia no está conectada. Vincúlala primero.', 'error.no_qr': 'Ahora no hay código QR: la instancia ya está conectada o está entrando.', 'error.rate_limited': 'Demasiadas llamadas. Espera un momento e inténtalo de nuevo.',
   'error.instance_not_found': 'Esa instancia no existe, o la clave no puede verla.', 'error.insufficient_scope': 'Esta clave no puede hacer eso. Usa una con más permisos.',
   'error.recipient_not_on_whatsapp': 'Este número no está en WhatsApp.', 'error.shutting_down': 'El gateway se está apagando. Inténtalo en un momento.', 'error.invalid_lifecycle_transition': 'Eso no es posible en el estado actual de la instancia.', 'error.internal': 'Algo falló en el gateway. El id de la petición ayuda a encontrarlo en los registros.',
+  // set-up, sign-in
+  // webhooks
+  webhooks: 'Webhooks',
+  // keys
+  keys: 'Claves',
+  // system
+  system: 'Sistema',
 };

@@ -75,4 +75,11 @@ export default {
   'error.not_connected': 'Não enviada: esta instância não está conectada. Conecte-a primeiro.', 'error.no_qr': 'Não há QR code agora: a instância já está conectada ou está entrando.', 'error.rate_limited': 'Chamadas demais. Espere um momento e tente de novo.',
   'error.instance_not_found': 'Esta instância não existe, ou a chave não pode vê-la.', 'error.insufficient_scope': 'Esta chave não pode fazer isso. Use uma com mais permissões.',
   'error.recipient_not_on_whatsapp': 'Este número não está no WhatsApp.', 'error.shutting_down': 'O gateway está desligando. Tente de novo daqui a pouco.', 'error.invalid_lifecycle_transition': 'Isso não é possível no estado atual da instância.', 'error.internal': 'Algo falhou no gateway. O id do pedido ajuda a encontrar nos logs.',
+  // set-up, sign-in
+  // webhooks
+  webhooks: 'Webhooks',
+  // keys
+  keys: 'Chaves',
+  // system
+  system: 'Sistema',
 };

@@ -115,3 +115,5 @@ class EventsView extends Part {
 }
 
 customElements.define('wu-events', EventsView);
+
+export const view = (eventId = '') => Object.assign(document.createElement('wu-events'), { eventId });

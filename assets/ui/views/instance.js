@@ -119,3 +119,9 @@ class InstanceView extends Part {
 }
 
 customElements.define('wu-instance', InstanceView);
+
+export function view(instanceId, wish) {
+  // The wish for a code is fulfilled once; going back or reloading must not start a session by itself.
+  if (wish) history.replaceState(null, '', `#/instances/${encodeURIComponent(instanceId)}`);
+  return Object.assign(document.createElement('wu-instance'), { instanceId, asked: wish === 'qr' });
+}

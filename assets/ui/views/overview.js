@@ -194,3 +194,5 @@ function order(a, b) {
 }
 
 customElements.define('wu-overview', Overview);
+
+export const view = () => document.createElement('wu-overview');
