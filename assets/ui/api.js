@@ -82,3 +82,134 @@ class Api extends EventTarget {
 
 export const api = new Api();
 export const instancePath = (id) => `/v1/instances/${encodeURIComponent(id)}`;
+
+// The event stream: Server-Sent Events over fetch, because EventSource cannot carry the key in a header
+// and a long-lived key must not stand in an address.
+
+/** Cuts a byte stream's text into frames. Pure, so that chunks may break anywhere, also inside CR LF. */
+export class FrameParser {
+  #rest = '';
+  #data = [];
+  #id = null;
+  #afterCr = false;
+
+  /** Returns `{data, id}` per complete frame, and `{comment}` per comment line. */
+  feed(text) {
+    const more = this.#afterCr && text.startsWith('\n') ? text.slice(1) : text;
+    if (text) this.#afterCr = text.endsWith('\r');
+    const lines = (this.#rest + more).split(/\r\n|\r|\n/);
+    this.#rest = lines.pop();
+    const frames = [];
+    for (const line of lines) {
+      if (line === '') {
+        if (this.#data.length) frames.push({ data: this.#data.join('\n'), id: this.#id });
+        this.#data = [];
+        this.#id = null;
+      } else if (line.startsWith(':')) {
+        frames.push({ comment: line.slice(1).trim() });
+      } else {
+        const colon = line.indexOf(':');
+        const field = colon < 0 ? line : line.slice(0, colon);
+        const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+        if (field === 'data') this.#data.push(value);
+        else if (field === 'id' && !value.includes('\0')) this.#id = value;
+      }
+    }
+    return frames;
+  }
+}
+
+// The server comments every 25 s; longer silence means a dead connection that nobody closed.
+const SILENCE_MS = 35_000;
+const LONGEST_WAIT_MS = 10_000;
+// Only a connection that lasted starts the waits over: a server that accepts and hangs up is not hammered.
+const SETTLED_MS = 5_000;
+
+/** Holds the stream open: `open` {resumed}, `event` {event}, `alive`, `closed` {retryAt, error}, `refused` {error}. */
+export class EventStream extends EventTarget {
+  lastEventId = null;
+  #running = false;
+  #attempt = 0;
+  #wake = () => {};
+  #abort = () => {};
+
+  start(lastEventId = null) {
+    if (this.#running) return;
+    this.lastEventId = lastEventId;
+    this.#running = true;
+    this.#run();
+  }
+
+  stop() {
+    this.#running = false;
+    this.#abort();
+    this.#wake();
+  }
+
+  /** Tries at once instead of waiting: the network is back, or a person asked. */
+  nudge() { this.#wake(); }
+
+  async #run() {
+    while (this.#running) {
+      let error = null;
+      try {
+        await this.#read();
+      } catch (cause) {
+        error = cause;
+      }
+      if (!this.#running) return;
+      if (error?.status === 401 || error?.status === 403) {
+        this.#running = false;
+        this.#tell('refused', { error });
+        return;
+      }
+      // An id the server does not know (its state was reset) must not keep us out for ever.
+      if (error?.status === 400 || error?.status === 404) this.lastEventId = null;
+      const backoff = Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.#attempt) * (0.75 + Math.random() / 4);
+      const wait = Math.max(backoff, Math.min(LONGEST_WAIT_MS, (error?.retryAfter ?? 0) * 1000));
+      this.#attempt += 1;
+      this.#tell('closed', { error, attempt: this.#attempt, retryAt: Date.now() + wait });
+      await new Promise((resolve) => {
+        const timer = setTimeout(resolve, wait);
+        this.#wake = () => { clearTimeout(timer); resolve(); };
+      });
+    }
+  }
+
+  async #read() {
+    const abort = new AbortController();
+    this.#abort = () => abort.abort();
+    let silence = setTimeout(this.#abort, SILENCE_MS);
+    let settled = 0;
+    try {
+      const answer = await api.fetch('/v1/events', {
+        signal: abort.signal,
+        headers: { Accept: 'text/event-stream', ...(this.lastEventId ? { 'Last-Event-ID': this.lastEventId } : {}) },
+      });
+      settled = setTimeout(() => { this.#attempt = 0; }, SETTLED_MS);
+      this.#tell('open', { resumed: this.lastEventId !== null });
+      const parser = new FrameParser();
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(silence);
+        silence = setTimeout(this.#abort, SILENCE_MS);
+        this.#tell('alive');
+        for (const frame of parser.feed(value)) {
+          if (frame.data === undefined) continue;
+          if (frame.id) this.lastEventId = frame.id;
+          let event;
+          try { event = JSON.parse(frame.data); } catch { continue; }
+          this.#tell('event', { event });
+        }
+      }
+    } finally {
+      clearTimeout(silence);
+      clearTimeout(settled);
+      abort.abort();
+    }
+  }
+
+  #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}

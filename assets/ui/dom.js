@@ -1,4 +1,6 @@
-// Building and living in the page without a framework: one element maker, one base for custom elements, the icons.
+// What every view is built of: the element maker, the base of custom elements, icons, trouble in words, dialogs, code to copy.
+import { t } from './i18n/index.js';
+import { explain, trail } from './words.js';
 
 /** Makes an element. Functions under `on…` are listeners, `null`/`false` leaves an attribute out. Strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
@@ -110,4 +112,172 @@ export function icon(name, className = 'i') {
   svg.setAttribute('aria-hidden', 'true');
   for (const shape of symbol?.children ?? []) svg.append(document.importNode(shape, true));
   return svg;
+}
+
+// Trouble: what did not happen, why, and the trail for a bug report. Stays until it is closed.
+
+/** The box alone, for places that show it where the trouble is. */
+export function trouble(title, error, ...buttons) {
+  return h('div', { class: 'banner bad-edge', role: 'alert', 'data-testid': 'error', 'data-code': error.code },
+    icon('failed'),
+    h('div', {}, h('b', {}, title), h('p', {}, explain(error)), h('p', { class: 'mono trail' }, trail(error))),
+    h('div', { class: 'row' }, buttons));
+}
+
+/** Shows it at the top of the page. */
+export function notice(what, error) {
+  const area = document.getElementById('notices');
+  if (!area || error.status === 401) return;
+  const close = h('button', { class: 'btn ghost small icon', type: 'button', 'aria-label': t('close') }, icon('close'));
+  const { button, word } = copier(t('copy'), t('copied'), () => `${what}\n${error.message}\n${trail(error)}`, 'btn small');
+  button.append(word);
+  const box = trouble(t('didNot', what), error, button, close);
+  close.addEventListener('click', () => box.remove());
+  area.replaceChildren(box);
+  box.scrollIntoView({ block: 'nearest' });
+}
+
+let spokenAt = 0;
+
+/** One polite sentence for screen readers, at most one in two seconds; later ones win. */
+export function say(sentence) {
+  const region = document.getElementById('spoken');
+  if (!region) return;
+  const wait = Math.max(0, spokenAt + 2000 - Date.now());
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { spokenAt = Date.now(); region.textContent = sentence; }, wait);
+}
+
+// Questions: native dialogs, the title is the question and the button repeats the verb. Focus returns by itself.
+
+let serial = 0;
+
+/** Opens a dialog with a form; `work` runs on submit, its failure is shown inside, its success closes. Resolves to what `work` gave, or `null`. */
+export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, work }) {
+  return new Promise((resolve) => {
+    serial += 1;
+    const submit = h('button', { class: `btn ${verbClass}`, type: 'submit', 'data-testid': `${testid}-confirm` }, verb);
+    const cancel = h('button', { class: 'btn', type: 'button', onclick: () => dialog.close() }, t('cancel'));
+    const problem = h('div', { class: 'problem' });
+    const form = h('form', { class: 'pad', novalidate: true },
+      h('h2', { id: `ask-${serial}` }, title), text && h('p', { class: 'muted' }, text), fields, problem, h('div', { class: 'row end' }, cancel, submit));
+    const dialog = h('dialog', { class: 'sheet dialog', 'aria-labelledby': `ask-${serial}`, 'data-testid': testid }, form);
+    let result = null;
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      busy(submit, async () => {
+        problem.replaceChildren();
+        try {
+          result = await work(problem);
+          if (result !== undefined) dialog.close();
+        } catch (error) {
+          problem.replaceChildren(trouble(t('didNot', verb), error));
+        }
+      });
+    });
+    dialog.addEventListener('close', () => { dialog.remove(); resolve(result ?? null); });
+    document.body.append(dialog);
+    dialog.showModal();
+    dialog.querySelector('input')?.select();
+  });
+}
+
+function nameField(value, hint = t('nameHint')) {
+  const input = h('input', { class: 'input', id: `name-${serial + 1}`, maxlength: 100, autocomplete: 'off', placeholder: hint, 'data-testid': 'name-input', value });
+  return { input, field: h('div', { class: 'labelled' }, h('label', { for: input.id }, t('name')), input) };
+}
+
+function nameOrSay(input, problem) {
+  const name = input.value.trim();
+  if (name) return name;
+  problem.replaceChildren(h('p', { class: 'bad sm', role: 'alert' }, t('nameEmpty')));
+  input.focus();
+  return null;
+}
+
+/** Asks for a name and hands it to `work`. */
+export function askName({ title, text, value = '', verb, testid, work }) {
+  const { input, field } = nameField(value);
+  return ask({
+    title, text, fields: [field], verb, testid,
+    work: async (problem) => {
+      const name = nameOrSay(input, problem);
+      return name === null ? undefined : (await work(name)) ?? true;
+    },
+  });
+}
+
+/** Asks before something that hurts; with `name`, the name must be typed. */
+export function askSure({ title, text, verb, danger = true, name = null, testid, work }) {
+  const fields = [];
+  let input = null;
+  if (name !== null) {
+    input = h('input', { class: 'input', id: `sure-${serial + 1}`, autocomplete: 'off', 'data-testid': 'confirm-input' });
+    fields.push(h('div', { class: 'labelled' }, h('label', { for: input.id }, rich(t('typeName', name))), input));
+  }
+  return ask({
+    title, text, fields, verb, verbClass: danger ? 'solid-danger' : 'go', testid,
+    work: async () => {
+      if (input && input.value.trim() !== name.trim()) {
+        input.focus();
+        input.select();
+        return undefined;
+      }
+      return (await work()) ?? true;
+    },
+  });
+}
+
+// Code to copy: a caption, the text, one button; and the JSON viewer with its three inks.
+
+/** Returns the block and a function that puts new text into it: an array of strings and `[class, string]`. */
+export function codeBlock(caption, testid) {
+  const pre = h('pre', { tabindex: '0', 'data-testid': testid });
+  const { button, word } = copier(t('copy'), t('copied'), () => pre.dataset.copy ?? pre.textContent);
+  button.prepend(icon('copy'));
+  button.append(word);
+  const block = h('div', { class: 'code' }, h('div', { class: 'code-bar' }, h('span', {}, caption), button), pre);
+  const put = (parts) => pre.replaceChildren(...parts.map((part) => (typeof part === 'string' ? part : h('span', { class: part[0] }, part[1]))));
+  return { block, put, pre, button };
+}
+
+/** For the inside of a single-quoted shell word. */
+export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** A `curl` call in coloured parts. The key is a placeholder on purpose: it is copied into chats and tickets. */
+export function curl(url, { stream = false, json } = {}) {
+  const parts = [['p', 'curl'], `${stream ? ' -N' : ''} ${url} \\\n  -H `, ['v', '"Authorization: Bearer $KEY"']];
+  if (json) parts.push(' \\\n  --json ', ['v', quoted(JSON.stringify(json))]);
+  return parts;
+}
+
+const LONGEST_VALUE = 200;
+
+/** JSON as coloured text nodes. Long `data:` values are cut with their size; copying gives the whole. */
+export function jsonInto(pre, value) {
+  pre.dataset.copy = JSON.stringify(value, null, 2);
+  const out = [];
+  write(out, value, '');
+  pre.replaceChildren();
+  append(pre, out);
+}
+
+function write(out, value, indent) {
+  if (value !== null && typeof value === 'object') {
+    const list = Array.isArray(value);
+    const entries = list ? value.map((item) => [null, item]) : Object.entries(value);
+    if (!entries.length) return void out.push(list ? '[]' : '{}');
+    out.push(list ? '[\n' : '{\n');
+    entries.forEach(([key, item], index) => {
+      out.push(`${indent}  `);
+      if (key !== null) out.push(h('span', { class: 'k' }, JSON.stringify(key)), ': ');
+      write(out, item, `${indent}  `);
+      out.push(index < entries.length - 1 ? ',\n' : '\n');
+    });
+    out.push(indent + (list ? ']' : '}'));
+  } else if (typeof value === 'string' && value.startsWith('data:') && value.length > LONGEST_VALUE) {
+    out.push(h('span', { class: 'v' }, `"${value.slice(0, 40)}`), h('span', { class: 'p' }, `… ${t('bytes', value.length - 40)}`), h('span', { class: 'v' }, '"'));
+  } else {
+    out.push(h('span', { class: typeof value === 'string' ? 'v' : 'm' }, JSON.stringify(value)));
+  }
 }

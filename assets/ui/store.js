@@ -1,6 +1,5 @@
 // What this tab knows: the instances, the newest events, the test conversations. Views read it and listen.
-import { api, instancePath } from './api.js';
-import { EventStream } from './events.js';
+import { api, EventStream, instancePath } from './api.js';
 
 const KEPT_EVENTS = 500;
 const KEPT_MESSAGES = 50;

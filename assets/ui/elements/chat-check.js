@@ -1,9 +1,8 @@
 // "Check that it works": send a text, watch its ticks, see answers, copy the same call for a program.
-import { busy, h, icon, Part, rich } from '../dom.js';
+import { busy, codeBlock, curl, h, icon, Part, rich } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { clock, dialled, exact, explain, short, trail } from '../words.js';
-import { codeBlock, curl } from './code-block.js';
 
 const TICKS = { sending: 'connecting', queued: 'pending', sent: 'tick', delivered: 'ticks', read: 'eye', failed: 'failed' };
 

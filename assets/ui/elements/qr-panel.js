@@ -1,10 +1,9 @@
 // The code that links a phone: it changes by itself, counts down, and says why when there is none. Whoever cannot scan
 // types another one.
 import { api, instancePath } from '../api.js';
-import { busy, copier, h, icon, Part, rich, setText } from '../dom.js';
+import { busy, copier, h, icon, notice, Part, rich, say, setText, trouble } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
-import { notice, say, trouble } from './notices.js';
 
 // After this long past its end without a successor the code is asked for again.
 const PATIENCE_MS = 3_000;

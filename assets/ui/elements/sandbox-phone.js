@@ -1,10 +1,9 @@
 // The simulated phone of somebody who writes to the instance. Striped, so that nobody takes it for WhatsApp.
 import { api } from '../api.js';
-import { busy, h, icon, Part } from '../dom.js';
+import { busy, h, icon, notice, Part } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { clock, dialled } from '../words.js';
-import { notice } from './notices.js';
 
 const GATHER_MS = 200;
 const digits = (phone) => String(phone ?? '').replace(/\D/g, '');

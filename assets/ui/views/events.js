@@ -1,6 +1,5 @@
 // The event monitor: list on the left, the JSON of one event on the right (a sheet on a phone).
-import { h, icon, Part, setText } from '../dom.js';
-import { codeBlock, curl, jsonInto } from '../elements/code-block.js';
+import { codeBlock, curl, h, icon, jsonInto, Part, setText } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { kindOf } from '../words.js';

@@ -1,8 +1,6 @@
 // One instance: link it, check that it works, manage it.
-import { busy, copier, h, icon, Part, rich, setText } from '../dom.js';
+import { askName, askSure, busy, copier, h, icon, notice, Part, rich, setText } from '../dom.js';
 import { excerpt } from '../elements/event-list.js';
-import { askName, askSure } from '../elements/dialogs.js';
-import { notice } from '../elements/notices.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { dialled, groupOf, isOff, sinceText, stateOf, whyOf } from '../words.js';

@@ -1,8 +1,6 @@
 // The overview: the answer as a sentence, then every instance, sorted by need.
-import { busy, h, icon, Part, rich, setText } from '../dom.js';
+import { askName, busy, h, icon, notice, Part, rich, setText, trouble } from '../dom.js';
 import { excerpt } from '../elements/event-list.js';
-import { askName } from '../elements/dialogs.js';
-import { notice, trouble } from '../elements/notices.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { answer, dialled, exact, groupOf, isOff, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
