@@ -1,4 +1,4 @@
-// The public API, called with the key of this tab. Nothing here knows the page.
+// The public API, called with the key of this tab, else by the cookie of a sign-in. Nothing here knows the page.
 
 /** What went wrong, in the API's own shape; `gateway_gone` is ours: no answer at all. */
 export class ApiError extends Error {
@@ -28,15 +28,15 @@ class Api extends EventTarget {
   /** The server's time now, in milliseconds. */
   now() { return Date.now() + this.skew; }
 
-  /** `fetch` with the key and the clock; throws `ApiError` for anything but a success. */
+  /** `fetch` with the clock; throws `ApiError` for anything but a success. */
   async fetch(path, { headers = {}, ...options } = {}) {
     let answer;
     try {
       answer = await fetch(path, {
         ...options,
         cache: 'no-store',
-        credentials: 'omit',
-        headers: { ...headers, Authorization: `Bearer ${this.#key}` },
+        credentials: this.#key ? 'omit' : 'same-origin',
+        headers: this.#key ? { ...headers, Authorization: `Bearer ${this.#key}` } : headers,
       });
     } catch (cause) {
       throw new ApiError(0, 'gateway_gone', cause.name === 'TimeoutError' ? 'No answer in time.' : 'The gateway does not answer.');
@@ -49,7 +49,8 @@ class Api extends EventTarget {
     const { code = `http_${answer.status}`, message = answer.statusText, details = null } = body?.error ?? {};
     const error = new ApiError(answer.status, code, message, details, body?.request_id ?? answer.headers.get('X-Request-Id'));
     error.retryAfter = Number(answer.headers.get('Retry-After')) || 0;
-    if (answer.status === 401) this.dispatchEvent(new CustomEvent('refused', { detail: error }));
+    // A wrong password says nothing about who is signed in.
+    if (answer.status === 401 && details?.attempts_left === undefined) this.dispatchEvent(new CustomEvent('refused', { detail: error }));
     throw error;
   }
 
@@ -83,8 +84,7 @@ class Api extends EventTarget {
 export const api = new Api();
 export const instancePath = (id) => `/v1/instances/${encodeURIComponent(id)}`;
 
-// The event stream: Server-Sent Events over fetch, because EventSource cannot carry the key in a header
-// and a long-lived key must not stand in an address.
+// The event stream: Server-Sent Events over fetch, because EventSource cannot carry a key in a header.
 
 /** Cuts a byte stream's text into frames. Pure, so that chunks may break anywhere, also inside CR LF. */
 export class FrameParser {

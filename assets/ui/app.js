@@ -1,43 +1,51 @@
-// The page: takes the key, builds the frame, shows the view the address names.
-import { api } from './api.js';
-import { h, icon, Part, say, setText } from './dom.js';
+// The page: finds out who is there, builds the frame, shows the view the address names.
+import { api, ApiError } from './api.js';
+import { busy, h, icon, notice, Part, say, setText, trouble } from './dom.js';
 import './elements/chat-check.js';
 import './elements/event-list.js';
 import './elements/qr-panel.js';
 import './elements/sandbox-phone.js';
 import { choose, language, languages, preferred, t, use } from './i18n/index.js';
 import { store } from './store.js';
-import { signIn } from './views/sign-in.js';
+import { door, progress } from './views/sign-in.js';
 import { answer, clock, stateOf } from './words.js';
 
 const THEMES = ['system', 'light', 'dark'];
-const THEME = 'whatisup.theme';
 
-/** A printed link carries the key behind the `#`, which never reaches the server; it is taken and removed at once. */
-function takeKeyFromAddress() {
+/** A printed link carries a key, or the right to set a password, behind the `#`, which never reaches the server; it is taken and removed at once. */
+function takeFromAddress() {
   const parts = new URLSearchParams(location.hash.slice(1));
-  const key = parts.get('key');
-  if (key === null) return;
+  const [key, token, instance] = ['key', 'setup', 'instance'].map((name) => parts.get(name));
+  if (key === null && token === null) return false;
   if (key) api.key = key;
-  const instance = parts.get('instance');
-  history.replaceState(null, '', `${location.pathname}${instance ? `#/instances/${encodeURIComponent(instance)}` : '#/'}`);
+  if (token) {
+    api.key = null;
+    progress({ token });
+  }
+  history.replaceState(null, '', instance ? `#/instances/${encodeURIComponent(instance)}` : '#/');
+  return true;
 }
 
 function themeButton() {
-  const now = () => document.documentElement.dataset.theme ?? 'system';
-  const button = h('button', { class: 'btn ghost small icon', type: 'button', 'aria-label': t('theme', now()), title: t('theme', now()), 'data-testid': 'theme' }, icon('sun'));
-  button.addEventListener('click', () => {
-    const next = THEMES[(THEMES.indexOf(now()) + 1) % THEMES.length];
-    if (next === 'system') delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = next;
-    try { localStorage.setItem(THEME, next); } catch { /* lasts as long as the page then */ }
-    button.title = t('theme', next);
+  const root = document.documentElement;
+  const button = h('button', { class: 'btn ghost small icon', type: 'button', 'data-testid': 'theme' }, icon('sun'));
+  const show = (theme) => {
+    button.title = t('theme', theme);
     button.setAttribute('aria-label', button.title);
+  };
+  const now = () => root.dataset.theme ?? 'system';
+  show(now());
+  button.addEventListener('click', () => {
+    const next = THEMES[(THEMES.indexOf(now()) + 1) % 3];
+    if (next === 'system') delete root.dataset.theme;
+    else root.dataset.theme = next;
+    try { localStorage.setItem('whatisup.theme', next); } catch { /* lasts as long as the page then */ }
+    show(next);
   });
   return button;
 }
 
-function languageSwitch() {
+function settings() {
   const select = h('select', { class: 'input quiet', 'aria-label': t('language'), 'data-testid': 'language' },
     Object.entries(languages).map(([code, name]) => h('option', { value: code, lang: code, selected: code === language }, name)));
   select.addEventListener('change', async () => {
@@ -45,53 +53,62 @@ function languageSwitch() {
     build();
     document.querySelector('[data-testid="language"]')?.focus();
   });
-  return select;
+  return h('div', { class: 'row settings' }, select, themeButton());
 }
 
-const settings = () => h('div', { class: 'row settings' }, languageSwitch(), themeButton());
-
 function frame() {
+  const badge = (id) => h('span', { class: 'n turn', hidden: true, id });
   const link = (href, symbol, label, extra) => h('li', {}, h('a', { href, 'data-nav': href }, icon(symbol), label, extra));
-  const needed = h('span', { class: 'n turn', hidden: true, id: 'needed' });
-  const ribbon = h('p', { class: 'ribbon', id: 'sandbox', hidden: !store.sandbox, 'data-testid': 'sandbox-ribbon' }, h('b', {}, t('sandbox')), ' ', h('span', {}, t('sandboxWhat')));
+  const docs = (className) => h('a', { class: className, href: '/openapi.json' }, icon('docs'), t('api'));
+  const out = h('button', { class: 'btn ghost small', type: 'button', 'data-testid': api.key ? 'forget-key' : 'sign-out', onclick: () => signOut(out) }, icon('key'), t(api.key ? 'forget' : 'signOut'));
   return [
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, t('skip')),
     h('div', { class: 'app' },
       h('header', { class: 'rail' },
         h('a', { class: 'brand', href: '#/', 'aria-label': `WhatIsUp, ${t('overview').toLowerCase()}` }, icon('logo', 'i')),
         h('nav', { class: 'nav', 'aria-label': t('main') }, h('ul', {},
-          link('#/', 'overview', t('overview'), needed), link('#/events', 'events', t('events')), link('#/webhooks', 'hook', t('webhooks')),
-          link('#/keys', 'key', t('keys')), link('#/system', 'system', t('system')), link('/openapi.json', 'docs', t('api')))),
+          link('#/', 'overview', t('overview'), badge('needed')), link('#/events', 'events', t('events')), link('#/webhooks', 'hook', t('webhooks'), badge('failing')),
+          link('#/keys', 'key', t('keys')), link('#/system', 'system', t('system')), h('li', { class: 'wide' }, docs()))),
         h('div', { class: 'rail-live' }, h('wu-live'))),
-      h('main', { class: 'main', id: 'main', tabindex: '-1' }, ribbon, h('wu-gone'), h('div', { id: 'notices' }), h('div', { id: 'view' })),
-      h('footer', { class: 'foot' }, h('wu-live'), settings(),
-        h('button', { class: 'btn ghost small', type: 'button', 'data-testid': 'forget-key', onclick: leave }, icon('key'), t('forget')),
-        h('span', { class: 'ver' }, location.host))),
+      h('main', { class: 'main', id: 'main', tabindex: '-1' },
+        h('p', { class: 'ribbon', id: 'sandbox', hidden: !store.sandbox, 'data-testid': 'sandbox-ribbon' }, h('b', {}, t('sandbox')), ' ', h('span', {}, t('sandboxWhat'))),
+        h('wu-gone'), h('div', { id: 'notices' }), h('div', { id: 'view' })),
+      h('footer', { class: 'foot' }, h('wu-live'), settings(), out, docs('btn ghost small narrow'), h('span', { class: 'ver' }, location.host))),
     h('div', { class: 'sr', role: 'status', id: 'spoken' }),
   ];
 }
 
 /** What the address names: `#/<room>/<id>/<more>`; without a room it is the overview. Views are loaded when they are first shown. */
-const ROOMS = {
-  '': () => import('./views/overview.js'), instances: () => import('./views/instance.js'), events: () => import('./views/events.js'),
-  webhooks: () => import('./views/webhooks.js'), keys: () => import('./views/keys.js'), system: () => import('./views/system.js'),
-};
+const ROOMS = { '': 'overview', instances: 'instance', events: 'events', webhooks: 'webhooks', keys: 'keys', system: 'system' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
+let failed = 0;
 
 /** A view's module exports `view(id, more)`, which makes its element. */
 async function route() {
-  takeKeyFromAddress();
   const [named, id, more] = address();
   const room = named in ROOMS && (id || named !== 'instances') ? named : '';
   shown += 1;
   const turn = shown;
-  const { view } = await ROOMS[room]();
+  let make;
+  try {
+    // A browser may remember that a module could not be loaded: the next try has another address.
+    ({ view: make } = await import(`./views/${ROOMS[room]}.js${failed ? `?${failed}` : ''}`));
+  } catch {
+    failed += 1;
+    make = () => trouble(t('roomFailed'), new ApiError(0, 'gateway_gone'), h('button', { class: 'btn small', type: 'button', onclick: route }, t('tryAgain')));
+    const again = () => {
+      if (store.link !== 'live') return;
+      store.removeEventListener('link', again);
+      if (turn === shown) route();
+    };
+    store.addEventListener('link', again);
+  }
   const place = document.getElementById('view');
   // Somebody went on while the module was loaded.
   if (!place || turn !== shown) return;
   document.getElementById('notices').replaceChildren();
-  place.replaceChildren(view(id, more));
+  place.replaceChildren(make(id, more));
   const current = `#/${room === 'instances' ? '' : room}`;
   for (const link of document.querySelectorAll('[data-nav]')) {
     if (link.dataset.nav === current) link.setAttribute('aria-current', 'page');
@@ -102,11 +119,16 @@ async function route() {
 
 /** What waits, in the menu and in the tab's title. */
 function count() {
-  const needed = document.getElementById('needed');
-  if (!needed) return;
   const { counts } = answer([...store.instances.values()]);
-  needed.hidden = !counts.need;
-  needed.replaceChildren(h('span', { class: 'sr' }, t('needYouSr')), String(counts.need));
+  const put = (id, number, words) => {
+    const badge = document.getElementById(id);
+    if (!badge) return;
+    badge.hidden = !number;
+    badge.replaceChildren(h('span', { class: 'sr' }, t(words)), String(number));
+  };
+  put('needed', counts.need, 'needYouSr');
+  put('failing', store.failing, 'failingSr');
+  if (!entered) return;
   const [room, id] = address();
   const name = store.instances.get(id)?.name ?? t(room in ROOMS && room && room !== 'instances' ? room : 'overview');
   setText(document.querySelector('title'), `${counts.need ? `(${counts.need}) ` : ''}${name} · WhatIsUp`);
@@ -124,49 +146,44 @@ function speak() {
   }
 }
 
-// Whether the gateway answers: "Live" in the rail, and a banner with a countdown when it is gone.
+const seenAt = () => clock(store.freshAt || Date.now());
 
-class Live extends Part {
+/** "Live" in the rail. */
+customElements.define('wu-live', class extends Part {
   show() {
     this.className = 'live';
     const render = () => {
       this.dataset.link = store.link;
-      setText(this, {
-        live: t('live'), connecting: t('connecting'), refused: t('noEvents'), gone: t('from', clock(store.freshAt || Date.now())),
-      }[store.link]);
+      setText(this, { live: t('live'), connecting: t('connecting'), refused: t('noEvents'), gone: t('from', seenAt()) }[store.link]);
     };
     render();
     this.listen(store, 'link', render);
   }
-}
+});
 
-class GoneBanner extends Part {
+/** The gateway does not answer: a banner with a countdown; whatever writes is disabled, reading stays. */
+customElements.define('wu-gone', class extends Part {
   show() {
-    this.text = h('p', {});
-    const retry = h('button', { class: 'btn small', type: 'button', onclick: () => store.retryNow() }, t('tryNow'));
-    this.box = h('div', { class: 'banner soft', 'data-testid': 'banner', hidden: true },
-      icon('connecting'), h('div', { role: 'status' }, h('b', {}, t('gone')), this.text), retry);
-    this.replaceChildren(this.box);
-    this.render();
-    this.listen(store, 'link', () => this.render());
-    this.every(500, () => this.render());
+    const text = h('p', {});
+    const box = h('div', { class: 'banner soft', 'data-testid': 'banner', hidden: true }, icon('connecting'), h('div', { role: 'status' }, h('b', {}, t('gone')), text),
+      h('button', { class: 'btn small', type: 'button', onclick: () => store.retryNow() }, t('tryNow')));
+    this.replaceChildren(box);
+    const render = () => {
+      const gone = store.link === 'gone';
+      box.hidden = !gone;
+      document.documentElement.toggleAttribute('data-gone', gone);
+      for (const control of document.querySelectorAll('[data-write]')) control.disabled = gone;
+      const wait = Math.ceil((store.retryAt - Date.now()) / 1000);
+      if (gone) setText(text, t('goneText', seenAt(), wait > 0 ? t('goneRetry', wait) : t('goneNow')));
+    };
+    render();
+    this.listen(store, 'link', render);
+    this.every(500, render);
   }
-
-  render() {
-    const gone = store.link === 'gone';
-    this.box.hidden = !gone;
-    document.documentElement.toggleAttribute('data-gone', gone);
-    for (const control of document.querySelectorAll('[data-write]')) control.disabled = gone;
-    if (!gone) return;
-    const wait = Math.ceil((store.retryAt - Date.now()) / 1000);
-    setText(this.text, t('goneText', clock(store.freshAt || Date.now()), wait > 0 ? t('goneRetry', wait) : t('goneNow')));
-  }
-}
-
-customElements.define('wu-live', Live);
-customElements.define('wu-gone', GoneBanner);
+});
 
 let entered = false;
+let outside = {};
 
 function enter() {
   entered = true;
@@ -174,47 +191,65 @@ function enter() {
   store.start().catch((error) => store.dispatchEvent(new CustomEvent('trouble', { detail: { error } })));
 }
 
-function leave(event, error = null) {
-  api.key = null;
+/** In, if somebody is signed in; else to the door. The address stays, so that one comes back to the same view. */
+async function open(error = null, refusedKey = false) {
+  if (entered) store.stop();
   entered = false;
-  store.stop();
   spoken.clear();
-  build(error);
+  takeFromAddress();
+  if (api.key) return enter();
+  outside = { refusedKey, ...await api.get('/v1/session').catch((cause) => ({ cause })) };
+  // Somebody has set the password already.
+  if (outside.password_set && progress()?.token) progress(null);
+  if (outside.session && !progress()) return enter();
+  outside.cause ??= error;
+  return build();
 }
 
-function build(error = null) {
+async function signOut(button) {
+  try {
+    if (!api.key) await busy(button, () => api.call('DELETE', '/v1/session'));
+    api.key = null;
+    open();
+  } catch (error) {
+    notice(t('signOut'), error);
+  }
+}
+
+function build() {
   if (entered) {
     document.body.replaceChildren(...frame());
     route();
   } else {
-    document.title = 'WhatIsUp';
+    document.title = `${t('signIn')} · WhatIsUp`;
     document.documentElement.removeAttribute('data-gone');
-    document.body.replaceChildren(signIn({ enter, error, settings }));
-    document.querySelector('[data-testid="key-input"]').focus();
+    document.body.replaceChildren(door({ ...outside, open, settings }));
+    document.querySelector('[data-first]')?.focus();
   }
 }
 
 addEventListener('hashchange', () => {
-  if (/[#&]key=/.test(location.hash)) {
-    // A printed link opened in a tab that already shows the page.
-    if (entered) store.stop();
-    takeKeyFromAddress();
-    return enter();
-  }
+  // A printed link opened in a tab that already shows the page.
+  if (/[#&](key|setup)=/.test(location.hash)) return open();
+  if (!entered) return undefined;
   route();
-  document.getElementById('main')?.focus({ preventScroll: true });
-  scrollTo(0, 0);
+  document.getElementById('main').focus({ preventScroll: true });
+  return scrollTo(0, 0);
 });
 addEventListener('online', () => store.retryNow());
 document.addEventListener('visibilitychange', () => { if (!document.hidden && store.link === 'gone') store.retryNow(); });
-api.addEventListener('refused', ({ detail }) => { if (entered) leave(null, detail); });
+api.addEventListener('refused', ({ detail }) => {
+  if (!entered) return;
+  const refusedKey = Boolean(api.key);
+  api.key = null;
+  open(detail, refusedKey);
+});
 store.addEventListener('instances', () => { count(); speak(); });
+store.addEventListener('endpoints', count);
 store.addEventListener('sandbox', () => {
   const ribbon = document.getElementById('sandbox');
   if (ribbon) ribbon.hidden = false;
 });
 
-takeKeyFromAddress();
 await use(preferred());
-if (api.key) enter();
-else build();
+open();

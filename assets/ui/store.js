@@ -18,12 +18,14 @@ class Store extends EventTarget {
   instances = new Map();
   /** Newest first; also seams: `{seam: 'resumed'|'gap', …}`. */
   events = [];
-  /** `connecting`, `live`, `gone` (with `retryAt`), or `refused` (the key may not read events). */
+  /** `connecting`, `live`, `gone` (with `retryAt`), or `refused` (may not read events). */
   link = 'connecting';
   retryAt = 0;
   freshAt = 0;
   loaded = false;
   sandbox = null;
+  /** The webhook endpoints, with how they do. */
+  endpoints = [];
   #chats = new Map();
   #states = new Map();
   #seen = new Set();
@@ -36,7 +38,6 @@ class Store extends EventTarget {
   #openedAt = 0;
   #loading = null;
 
-  /** Starts with the key that `api` holds. */
   async start() {
     this.#timer = setInterval(() => { if (!document.hidden && this.link !== 'gone') this.load().catch(() => {}); }, REFRESH_MS);
     this.#stream = new EventStream();
@@ -50,13 +51,14 @@ class Store extends EventTarget {
     await this.load();
   }
 
-  /** Forgets everything, for another key. */
+  /** Forgets everything: somebody else may come. */
   stop() {
     clearInterval(this.#timer);
     clearTimeout(this.#gathering);
     this.#stream?.stop();
+    this.#stream = null;
     sessionStorage.removeItem(RESUME_FROM);
-    Object.assign(this, { instances: new Map(), events: [], link: 'connecting', loaded: false, sandbox: null });
+    Object.assign(this, { instances: new Map(), events: [], endpoints: [], link: 'connecting', loaded: false, sandbox: null });
     this.#chats.clear();
     this.#states.clear();
     this.#seen.clear();
@@ -70,18 +72,28 @@ class Store extends EventTarget {
 
   /** Asks for the whole list; calls that overlap share one answer. */
   load() {
-    this.#loading ??= this.#load(api.key).finally(() => { this.#loading = null; });
+    this.#loading ??= this.#load(this.#stream).finally(() => { this.#loading = null; });
     return this.#loading;
   }
 
-  async #load(key) {
+  async #load(stream) {
     const list = await api.list('/v1/instances');
-    if (key !== api.key) return;
+    // Somebody else has signed in meanwhile.
+    if (stream !== this.#stream) return;
+    this.loadEndpoints().catch(() => {});
     this.instances = new Map(list.map((instance) => [instance.id, instance]));
     this.loaded = true;
     this.freshAt = Date.now();
     this.#tell('instances');
   }
+
+  async loadEndpoints() {
+    this.endpoints = await api.list('/v1/webhook-endpoints');
+    this.#tell('endpoints');
+  }
+
+  /** How many endpoints do not take what they are sent. */
+  get failing() { return this.endpoints.filter(({ health }) => health.status === 'failing').length; }
 
   /** Puts an instance as the server answered it. */
   put(instance) {

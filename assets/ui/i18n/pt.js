@@ -76,6 +76,13 @@ export default {
   'error.instance_not_found': 'Esta instância não existe, ou a chave não pode vê-la.', 'error.insufficient_scope': 'Esta chave não pode fazer isso. Use uma com mais permissões.',
   'error.recipient_not_on_whatsapp': 'Este número não está no WhatsApp.', 'error.shutting_down': 'O gateway está desligando. Tente de novo daqui a pouco.', 'error.invalid_lifecycle_transition': 'Isso não é possível no estado atual da instância.', 'error.internal': 'Algo falhou no gateway. O id do pedido ajuda a encontrar nos logs.',
   // set-up, sign-in
+  signIn: 'Entrar', signInText: 'Uma senha abre esta página.', signInAgain: 'Seu acesso terminou. Entre de novo para continuar de onde parou.', signOut: 'Sair', password: 'Senha', passwordEmpty: 'Digite a senha primeiro.',
+  wrongPassword: (n) => `Senha incorreta. ${n ? `${n === 1 ? 'Mais uma tentativa' : `Mais ${number(n).toLowerCase()} tentativas`}, depois uma pausa de um minuto.` : 'Agora, uma pausa de um minuto.'}`, waitFor: (n) => `Aguarde ${n} s`,
+  useKey: 'Usar uma chave de API', usePassword: 'Usar a senha', noPassword: 'Ainda sem senha.', noPasswordText: 'Abra o link de uso único que o gateway gravou no log ao iniciar, ou peça outro onde ele roda:',
+  setUp: 'Configure o WhatIsUp.', setUpText: 'Três passos, depois um QR code.', 'setUp.0': 'Escolha uma senha', 'setUp.1': 'Pegue a primeira chave', 'setUp.2': 'Crie a primeira instância', setPassword: 'Definir a senha',
+  strength: (n) => ['Pelo menos 10 caracteres; o melhor são três ou quatro palavras.', 'Fraca: fácil de adivinhar.', 'Razoável.', 'Forte.'][n], linkUsed: 'Este link já foi usado ou é antigo demais.',
+  keyFor: 'Seus programas usam a API com ela; esta página não precisa dela.', keyMake: 'Criar a chave', keyOnce: 'Copie esta chave agora. Ela só aparece uma vez.', stored: 'Já guardei', goOn: 'Continuar', firstKey: 'Primeira chave', done: 'pronto',
+  roomFailed: 'Não foi possível carregar esta tela.', failingSr: 'falhando: ',
   // webhooks
   webhooks: 'Webhooks',
   // keys
