@@ -1,5 +1,7 @@
 //! `whatisup-sandbox` as a newcomer meets it: one command, and something happens. And what it must never do.
 
+mod phones;
+
 use std::process::Command;
 
 use serde_json::json;

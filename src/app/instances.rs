@@ -329,6 +329,42 @@ pub fn status(app: &App, caller: &Caller, id: InstanceId) -> Result<StatusReport
     })
 }
 
+/// An instance as the phone sees it that linked it.
+#[cfg(feature = "sandbox")]
+pub struct LinkedDevice {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// The phone's number in digits.
+    pub phone_number: String,
+    /// The device's number on that phone.
+    pub device: u16,
+}
+
+/// The linked devices among the instances that the caller may see.
+#[cfg(feature = "sandbox")]
+pub fn linked_devices(app: &App, caller: &Caller) -> Result<Vec<LinkedDevice>, Error> {
+    caller.require(Scope::InstancesRead)?;
+    let devices = app.store.read(|view| {
+        let mut devices = Vec::new();
+        for instance in view.instances(None, usize::MAX)? {
+            let Some(phone_number) = instance.phone_number else {
+                continue;
+            };
+            if caller.instance.is_none_or(|own| own == instance.id)
+                && let Some(device) = view.device_number(instance.session)?
+            {
+                devices.push(LinkedDevice {
+                    instance: instance.id,
+                    phone_number,
+                    device,
+                });
+            }
+        }
+        Ok(devices)
+    })?;
+    Ok(devices)
+}
+
 /// The instance, if it exists and the caller may see it. Existence comes first only for callers who see all: a bound
 /// key learns about other instances nothing but that they are not its own.
 pub(super) fn visible(app: &App, caller: &Caller, id: InstanceId) -> Result<Instance, Error> {

@@ -146,6 +146,14 @@ pub static TABLE: &[Route] = &[
     #[cfg(feature = "sandbox")]
     v1::sandbox::INBOX,
     #[cfg(feature = "sandbox")]
+    v1::sandbox::OFFLINE,
+    #[cfg(feature = "sandbox")]
+    v1::sandbox::ONLINE,
+    #[cfg(feature = "sandbox")]
+    v1::sandbox::UNLINK,
+    #[cfg(feature = "sandbox")]
+    v1::sandbox::FAIL,
+    #[cfg(feature = "sandbox")]
     v1::sandbox::ADVANCE,
 ];
 

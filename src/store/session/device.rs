@@ -6,8 +6,23 @@ use whatsapp_rust::wacore::stats::StorageResourceReport;
 use whatsapp_rust::wacore::store::Device;
 
 use super::{Result, SessionStore};
+#[cfg(feature = "sandbox")]
+use crate::store::encoding::Key;
+#[cfg(feature = "sandbox")]
+use crate::store::error::ReadError;
 use crate::store::rows::Rows;
+#[cfg(feature = "sandbox")]
+use crate::store::rows::View;
 use crate::store::tables::DEVICES;
+
+#[cfg(feature = "sandbox")]
+impl View<'_> {
+    /// The number that WhatsApp gave the linked device of a session, if a phone has linked it.
+    pub fn device_number(&self, session: u32) -> std::result::Result<Option<u16>, ReadError> {
+        let device: Option<Device> = self.get_json(DEVICES, Key::of_session(session).as_slice())?;
+        Ok(device.and_then(|device| Some(device.pn?.device)))
+    }
+}
 
 #[async_trait]
 impl DeviceStore for SessionStore {

@@ -203,6 +203,8 @@ pub(crate) struct Details {
     pub(crate) ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deliver: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<String>,
 }
 
 impl Details {
@@ -248,11 +250,23 @@ pub(crate) struct Fault {
 pub(crate) struct Whom<'a> {
     number: Option<&'a str>,
     device: Option<u16>,
+    /// To whom they write.
+    to: Option<&'a str>,
+}
+
+impl<'a> Whom<'a> {
+    /// A device that writes to somebody.
+    pub(crate) fn writing(from: &'a DeviceAddress, to: Option<&'a str>) -> Self {
+        Self { to, ..Self::from(from) }
+    }
 }
 
 impl<'a> From<Option<&'a str>> for Whom<'a> {
     fn from(number: Option<&'a str>) -> Self {
-        Self { number, device: None }
+        Self {
+            number,
+            ..Self::default()
+        }
     }
 }
 
@@ -267,6 +281,7 @@ impl<'a> From<&'a DeviceAddress> for Whom<'a> {
         Self {
             number: Some(&address.number),
             device: Some(address.device),
+            to: None,
         }
     }
 }
@@ -277,6 +292,11 @@ impl Fault {
             && stage.is_none_or(|stage| self.details.stage() == stage)
             && self.phone.as_deref().is_none_or(|phone| whom.number == Some(phone))
             && self.device.is_none_or(|device| whom.device == Some(device))
+            && self
+                .details
+                .with
+                .as_deref()
+                .is_none_or(|with| whom.to.is_some_and(|to| to == with || whom.number == Some(with)))
     }
 }
 

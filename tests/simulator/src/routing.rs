@@ -7,7 +7,7 @@ use whatsapp_rust::wacore_binary::{Jid, Node, NodeContent};
 
 use crate::account::{Account, DeviceAddress, Form, key};
 use crate::clock::unix_seconds;
-use crate::fault::{Kind, Stage};
+use crate::fault::{Fault, Kind, Stage, Whom};
 use crate::group::routing::{Verdict, is_many};
 use crate::stanza::Stanza as _;
 use crate::stats::count;
@@ -71,7 +71,7 @@ impl World {
             .attr("id", id.as_str())
             .attr("from", to.clone())
             .attr("t", unix_seconds());
-        if let Some(fault) = self.strike(Kind::Nack, from) {
+        if let Some(fault) = self.refuses_message(from, &to, node) {
             return Ok(vec![ack.attr("error", fault.details.code.unwrap_or(500)).build()]);
         }
         let silent = self.keeps_silent(from);
@@ -129,6 +129,14 @@ impl World {
         } else {
             vec![ack.build()]
         })
+    }
+
+    /// The fault that refuses a message. What clients tell their own phone (`category=peer`) is no message to anybody.
+    fn refuses_message(&mut self, from: &DeviceAddress, to: &Jid, node: &Node) -> Option<Fault> {
+        let resolved = self.accounts.resolve(to).map(|address| address.number);
+        let is_peer = node.text("category").as_deref() == Some("peer");
+        let to = (!is_peer).then(|| resolved.as_deref().unwrap_or(to.user.as_str()));
+        self.strike(Kind::Nack, Whom::writing(from, to))
     }
 
     /// Whether a fault takes the acknowledgement of a message away, by itself or by ending the socket.

@@ -123,6 +123,9 @@ fn checked(kind: Kind, scope: &Scope, mut details: Details) -> Result<Fault, Ref
             ));
         }
     }
+    if let Some(with) = &details.with {
+        phone_number("with", with)?;
+    }
     if scope.device.is_some() && scope.phone.is_none() {
         return Err(Refusal::bad("`device` needs the `phone` it belongs to"));
     }

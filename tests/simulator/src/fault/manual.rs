@@ -212,7 +212,13 @@ pub(crate) const fn manual(kind: Kind) -> Manual {
         Kind::Nack => Manual {
             strikes: "when a client sends a message",
             phone: Some("the sender's account"),
-            fields: &[("code", "required: 463, 479, 429, 500, 503 …")],
+            fields: &[
+                ("code", "required: 463, 479, 429, 500, 503 …"),
+                (
+                    "with",
+                    "only messages to this number, or from its account to somebody; what a client writes to its own devices alone is spared",
+                ),
+            ],
             effect: "<ack class=message error=code>; the message reaches nobody",
             ..PLAIN
         },

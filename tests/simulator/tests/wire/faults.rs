@@ -266,6 +266,13 @@ async fn messages_are_refused_or_swallowed_for_one_device_alone() {
         assert_eq!(text(&ack_of(&mut client, id).await, "error"), "479");
     }
     assert_eq!(struck(addr, fault).await, 2);
+    for with in [OTHER, NUMBER] {
+        plant(addr, json!({"kind": "nack", "code": 463, "with": "5511900000000"})).await;
+        let fault = plant(addr, json!({"kind": "nack", "code": 463, "with": with})).await;
+        client.send(&message("R")).await;
+        assert_eq!(text(&ack_of(&mut client, "R").await, "error"), "463", "{with}");
+        assert_eq!(struck(addr, fault).await, 1);
+    }
     plant(addr, json!({"kind": "no-ack", "deliver": false})).await;
     client.send(&message("D")).await;
     client.send(&message("E")).await;

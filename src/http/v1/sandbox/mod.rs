@@ -1,19 +1,17 @@
 //! The sandbox: what a person does with a phone, done with a simulated one. Exists in sandbox builds alone, and
 //! answers 404 unless the simulator is inside.
 
-use std::net::SocketAddr;
+mod ask;
+mod phones;
+
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
+use self::ask::{ask, query};
 use super::{Access, Answer, Code, Parameter, Route, now, schema};
 use crate::app::App;
 use crate::app::instances::{self, parse_id};
@@ -29,25 +27,7 @@ use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::sys::clock;
 
-/// How long the simulator may take; it is in the same process.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// The most that the simulator may answer.
-const ANSWER_BYTES: usize = 8 << 20;
-
-/// Who is simulated.
-pub const GET: Route = Route {
-    method: Method::GET,
-    path: "/v1/sandbox",
-    id: "sandbox.get",
-    summary: "Sandbox only: where the simulator is and which phones it has",
-    access: Access::Scope(Scope::InstancesRead),
-    query: &[],
-    body: None,
-    answer: Answer::Ok(schema::<Sandbox>),
-    errors: &[Code::NotFound],
-    handler: |_, call| now(get(&call)),
-};
+pub use phones::{FAIL, GET, OFFLINE, ONLINE, UNLINK};
 
 /// A phone scans.
 pub const SCAN: Route = Route {
@@ -63,6 +43,7 @@ pub const SCAN: Route = Route {
         Code::NotFound,
         Code::InstanceNotFound,
         Code::NoQr,
+        Code::InvalidLifecycleTransition,
         Code::WhatsappTimeout,
     ],
     handler: |app, call| Box::pin(scan(app, call)),
@@ -78,7 +59,7 @@ pub const WRITE: Route = Route {
     query: &[],
     body: Some(schema::<Written>),
     answer: Answer::Accepted(schema::<Value>),
-    errors: &[Code::NotFound],
+    errors: &[Code::NotFound, Code::InvalidLifecycleTransition],
     handler: |_, call| Box::pin(write(call)),
 };
 
@@ -112,24 +93,6 @@ pub const ADVANCE: Route = Route {
     errors: &[],
     handler: |_, call| now(advance(&call)),
 };
-
-/// What is simulated.
-#[derive(Serialize, JsonSchema)]
-struct Sandbox {
-    /// The simulator's admin interface is under `/admin` here.
-    simulator: String,
-    /// Its phones.
-    phones: Vec<Phone>,
-}
-
-/// A simulated phone.
-#[derive(Serialize, JsonSchema)]
-struct Phone {
-    /// Its number in digits.
-    phone: String,
-    /// `account` scans QR codes, a `contact` writes and is written to.
-    role: &'static str,
-}
 
 /// What to scan with what.
 #[derive(JsonSchema)]
@@ -196,22 +159,6 @@ fn simulator(call: &Call) -> Result<&SimulatorInside, Error> {
     })
 }
 
-fn get(call: &Call) -> Result<Reply, Error> {
-    let inside = simulator(call)?;
-    let account = Phone {
-        phone: inside.account.clone(),
-        role: "account",
-    };
-    let contacts = inside.contacts.iter().map(|phone| Phone {
-        phone: phone.clone(),
-        role: "contact",
-    });
-    Ok(Reply::ok(&Sandbox {
-        simulator: format!("http://{}", inside.addr),
-        phones: std::iter::once(account).chain(contacts).collect(),
-    }))
-}
-
 async fn scan(app: App, call: Call) -> Result<Reply, Error> {
     let inside = simulator(&call)?;
     let (instance, phone) = call.body(|fields| {
@@ -276,51 +223,4 @@ fn advance(call: &Call) -> Result<Reply, Error> {
 fn digits(address: &Address, path: &str) -> Result<String, Error> {
     let phone = address.phone_number().map(str::to_owned);
     phone.ok_or_else(|| Error::invalid(path, "must be a phone number"))
-}
-
-fn query(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
-}
-
-/// One bounded exchange with the simulator's admin interface.
-async fn ask(addr: SocketAddr, method: Method, path: &str, body: String) -> Result<Value, Error> {
-    let exchange = async {
-        let socket = TcpStream::connect(addr).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, addr.to_string())
-            .body(Full::new(Bytes::from(body)))?;
-        let answering = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((status, body.to_bytes()))
-        };
-        // The connection only moves while it is polled, and its end alone says nothing.
-        let connection = std::pin::pin!(connection);
-        let answering = std::pin::pin!(answering);
-        match futures_util::future::select(answering, connection).await {
-            futures_util::future::Either::Left((answer, _)) => answer,
-            futures_util::future::Either::Right((_, answering)) => answering.await,
-        }
-    };
-    let (status, body) = clock::timeout(PATIENCE, exchange)
-        .await
-        .map_err(Error::internal)?
-        .map_err(Error::internal)?;
-    let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(answer);
-    }
-    let said = answer["error"]
-        .as_str()
-        .map_or_else(|| String::from_utf8_lossy(&body).into_owned(), str::to_owned);
-    Err(Error::new(
-        Code::ValidationFailed,
-        format!("The simulator refused: {said}"),
-    ))
 }
