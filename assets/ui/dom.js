@@ -1,6 +1,6 @@
 // What every view is built of: the element maker, the base of custom elements, icons, trouble in words, dialogs, code to copy.
-import { t } from './i18n/index.js';
-import { explain, trail } from './words.js';
+import { has, t } from './i18n/index.js';
+import { exact, explain, relative, trail } from './words.js';
 
 /** Makes an element. Functions under `on…` are listeners, `null`/`false` leaves an attribute out. Strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
@@ -124,6 +124,44 @@ export function trouble(title, error, ...buttons) {
     h('div', { class: 'row' }, buttons));
 }
 
+/** For what could not be read: a missing right is told quietly, it is no fault. */
+export const unread = (error) => (error.status === 403
+  ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), ' ', h('code', {}, error.details?.required_scope ?? ''))
+  : trouble(t('couldNotLoad'), error));
+
+/** A time in words, the exact one as its title. */
+export const time = (at, text = relative(at)) => h('time', { datetime: at, title: exact(at) }, text);
+
+/** A sheet of what `paint` makes of what `get` gives, again every few seconds while somebody looks. */
+class Living extends Part {
+  show() {
+    this.every(this.seconds * 1000, () => { if (!document.hidden) this.load(false); });
+    this.load();
+  }
+
+  async load(now = true) {
+    let made;
+    try {
+      made = [this.paint(await this.get())].flat();
+    } catch (error) {
+      // Without an answer the last one stays: the frame says how old it is.
+      if (this.said && error.status !== 403) return;
+      made = [unread(error)];
+    }
+    const said = made.map((one) => one.textContent).join();
+    // What says the same is left alone, what is pointed at waits.
+    if (this.said === said || (!now && this.matches(':hover, :focus-within'))) return;
+    this.said = said;
+    this.replaceChildren(...made);
+  }
+}
+
+customElements.define('wu-living', Living);
+export const living = (seconds, get, paint) => Object.assign(h('wu-living', { class: 'sheet' }), { seconds, get, paint });
+
+export const table = (caption, heads, rows) => h('table', { class: 't' }, h('caption', { class: 'sr' }, caption),
+  h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))), h('tbody', {}, rows));
+
 /** Shows it at the top of the page. */
 export function notice(what, error) {
   const area = document.getElementById('notices');
@@ -152,12 +190,31 @@ export function say(sentence) {
 
 let serial = 0;
 
-/** Opens a dialog with a form; `work` runs on submit, its failure is shown inside, its success closes. Resolves to what `work` gave, or `null`. */
-export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, work }) {
+/** A labelled control; `name` is its field in the body of the call, where the server's complaint about it belongs. */
+export const field = (name, label, control) => h('div', { class: 'labelled' }, h('label', { for: `f-${name}` }, label), h(control, { id: `f-${name}`, name }));
+
+/** Shows what the server says about single fields at these fields; what has none here stays in the error. */
+function complain(form, error) {
+  const rest = error.details?.fields?.filter(({ path, problem }) => {
+    const control = form.elements[path.split(/[.[]/)[1]];
+    if (!control) return true;
+    const id = `${control.id}-problem`;
+    control.setAttribute('aria-invalid', 'true');
+    control.setAttribute('aria-describedby', id);
+    control.after(h('p', { class: 'bad sm complaint', id, role: 'alert' }, has(`problem.${problem}`) ? t(`problem.${problem}`) : problem));
+    return false;
+  });
+  form.querySelector('[aria-invalid]')?.focus();
+  return rest?.length !== 0;
+}
+
+/** Opens a dialog with a form; `work` runs on submit, its failure is shown inside, its success closes. Resolves to what `work` gave, or `null`.
+ * With `alone` there is no way out but through `work`. */
+export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, alone = false, work }) {
   return new Promise((resolve) => {
     serial += 1;
     const submit = h('button', { class: `btn ${verbClass}`, type: 'submit', 'data-testid': `${testid}-confirm` }, verb);
-    const cancel = h('button', { class: 'btn', type: 'button', onclick: () => dialog.close() }, t('cancel'));
+    const cancel = !alone && h('button', { class: 'btn', type: 'button', onclick: () => dialog.close() }, t('cancel'));
     const problem = h('div', { class: 'problem' });
     const form = h('form', { class: 'pad', novalidate: true },
       h('h2', { id: `ask-${serial}` }, title), text && h('p', { class: 'muted' }, text), fields, problem, h('div', { class: 'row end' }, cancel, submit));
@@ -167,14 +224,19 @@ export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, 
       event.preventDefault();
       busy(submit, async () => {
         problem.replaceChildren();
+        for (const complaint of form.querySelectorAll('.complaint')) {
+          complaint.previousElementSibling.removeAttribute('aria-invalid');
+          complaint.remove();
+        }
         try {
           result = await work(problem);
           if (result !== undefined) dialog.close();
         } catch (error) {
-          problem.replaceChildren(trouble(t('didNot', verb), error));
+          if (complain(form, error)) problem.replaceChildren(trouble(t('didNot', verb), error));
         }
       });
     });
+    if (alone) dialog.addEventListener('cancel', (event) => { event.preventDefault(); form.requestSubmit(); });
     dialog.addEventListener('close', () => { dialog.remove(); resolve(result ?? null); });
     document.body.append(dialog);
     dialog.showModal();
@@ -183,8 +245,8 @@ export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, 
 }
 
 function nameField(value, hint = t('nameHint')) {
-  const input = h('input', { class: 'input', id: `name-${serial + 1}`, maxlength: 100, autocomplete: 'off', placeholder: hint, 'data-testid': 'name-input', value });
-  return { input, field: h('div', { class: 'labelled' }, h('label', { for: input.id }, t('name')), input) };
+  const input = h('input', { class: 'input', maxlength: 100, autocomplete: 'off', placeholder: hint, 'data-testid': 'name-input', value });
+  return { input, field: field('name', t('name'), input) };
 }
 
 function nameOrSay(input, problem) {

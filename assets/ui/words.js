@@ -31,6 +31,15 @@ export function span(milliseconds) {
   return t('day', Math.floor(seconds / 86_400));
 }
 
+const STEPS = [[86_400, 'day'], [3600, 'hour'], [60, 'minute'], [0, 'second']];
+
+/** "3 minutes ago", "in 3 days", by the server's clock. */
+export function relative(time) {
+  const seconds = (Date.parse(time) - api.now()) / 1000;
+  const [step, unit] = STEPS.find(([from]) => Math.abs(seconds) >= from);
+  return new Intl.RelativeTimeFormat(locale()).format(Math.round(seconds / (step || 1)), unit);
+}
+
 export const short = (seconds) => `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(seconds)} s`;
 
 /** A number or address as it is dialled. */

@@ -77,7 +77,11 @@ export default {
   // webhooks
   webhooks: 'Webhooks',
   // keys
-  keys: 'Keys',
+  keys: 'Keys', keysWork: (n) => `${number(n)} key${s(n)} work${n === 1 ? 's' : ''}.`, keysOver: (n) => `${number(n)} expired.`, keysSoon: (n) => `${number(n)} end${n === 1 ? 's' : ''} within a week.`,
+  keysLead: 'A program shows its key with every call. Give each its own, with no more rights than it needs.', keysOnlyRead: 'Your key may see keys, not make or revoke them.',
+  newKey: 'New key', may: 'May', 'may.read': 'Read', 'may.write': 'Change', 'may.send': 'Send', everything: 'Everything', sendOnly: 'Send only', readOnly: 'Read only', expiry: 'Expires', never: 'Never expires', lastUsed: 'Last used', neverUsed: 'Never used', used: (when) => `used ${when}`, expires: (when) => `expires ${when}`, expired: (when) => `expired ${when}`,
+  testKey: 'For tests: begins with zpk_test_, works alike', keyOnce: 'Copy this key now. It is shown once.', keyKept: 'The gateway keeps only a fingerprint of it.', keyTry: 'Try it', keyNotCopied: 'It has not been copied, and nobody can show it again. Close all the same?',
+  revoke: 'Revoke', thisOne: 'this one', askRevoke: (name) => `Revoke “${name}”?`, askRevokeText: 'Programs that use it are refused at once, and their event streams end. This cannot be undone.', askRevokeOwn: 'You are signed in with this key: this page closes as well.',
   // system
   system: 'System',
 };

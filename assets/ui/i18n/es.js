@@ -86,7 +86,12 @@ export default {
   // webhooks
   webhooks: 'Webhooks',
   // keys
-  keys: 'Claves',
+  keys: 'Claves', keysWork: (n) => `${number(n)} clave${n === 1 ? ' vale' : 's valen'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'caducó' : 'caducaron'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'termina' : 'terminan'} en una semana.`,
+  keysLead: 'Un programa muestra su clave en cada llamada. Da a cada uno la suya, solo con los permisos que necesita.', keysOnlyRead: 'Tu clave puede ver claves, no crearlas ni revocarlas.',
+  newKey: 'Nueva clave', may: 'Puede', 'may.read': 'Leer', 'may.write': 'Cambiar', 'may.send': 'Enviar', everything: 'Todo', sendOnly: 'Solo enviar', readOnly: 'Solo leer', expiry: 'Caduca', never: 'No caduca', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `caduca ${when}`, expired: (when) => `caducó ${when}`,
+  testKey: 'Para pruebas: empieza con zpk_test_, funciona igual', keyOnce: 'Copia esta clave ahora. Solo se muestra una vez.', keyKept: 'El gateway guarda solo una huella de ella.', keyTry: 'Pruébala', keyNotCopied: 'No se ha copiado, y nadie puede mostrarla otra vez. ¿Cerrar de todos modos?',
+  revoke: 'Revocar', thisOne: 'esta', askRevoke: (name) => `¿Revocar “${name}”?`, askRevokeText: 'Los programas que la usan se rechazan al momento, y sus flujos de eventos terminan. No se puede deshacer.', askRevokeOwn: 'Entraste con esta clave: esta página también se cierra.',
+  'problem.must not be empty': 'no puede quedar vacío', 'problem.must be in the future': 'tiene que estar en el futuro', 'error.instance_scoped_key': 'Esta clave vale para una sola instancia; esto pide una para todas.',
   // system
   system: 'Sistema',
 };

@@ -86,7 +86,12 @@ export default {
   // webhooks
   webhooks: 'Webhooks',
   // keys
-  keys: 'Chaves',
+  keys: 'Chaves', keysWork: (n) => `${number(n)} chave${n === 1 ? ' vale' : 's valem'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'expirou' : 'expiraram'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'acaba' : 'acabam'} em até uma semana.`,
+  keysLead: 'Um programa mostra sua chave em cada chamada. Dê a cada um a sua, só com os direitos de que precisa.', keysOnlyRead: 'Sua chave pode ver chaves, não criá-las nem revogá-las.',
+  newKey: 'Nova chave', may: 'Pode', 'may.read': 'Ler', 'may.write': 'Alterar', 'may.send': 'Enviar', everything: 'Tudo', sendOnly: 'Só enviar', readOnly: 'Só ler', expiry: 'Expira', never: 'Não expira', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `expira ${when}`, expired: (when) => `expirou ${when}`,
+  testKey: 'Para testes: começa com zpk_test_, funciona igual', keyOnce: 'Copie esta chave agora. Ela só aparece uma vez.', keyKept: 'O gateway guarda só uma impressão digital dela.', keyTry: 'Experimente', keyNotCopied: 'Ela não foi copiada, e ninguém pode mostrá-la de novo. Fechar mesmo assim?',
+  revoke: 'Revogar', thisOne: 'esta', askRevoke: (name) => `Revogar “${name}”?`, askRevokeText: 'Os programas que a usam são recusados na hora, e seus fluxos de eventos terminam. Não dá para desfazer.', askRevokeOwn: 'Você entrou com esta chave: esta página também fecha.',
+  'problem.must not be empty': 'não pode ficar vazio', 'problem.must be in the future': 'precisa estar no futuro', 'error.instance_scoped_key': 'Esta chave vale para uma só instância; isto pede uma chave para todas.',
   // system
   system: 'Sistema',
 };
