@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{App, Page, customer, webhooks};
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
+use crate::domain::audit::{Action, Note, Target, TargetKind};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{CustomerId, DeliveryId, EndpointId, EventId, InstanceId, RequestId};
 use crate::domain::webhook::{Attempt, Delivery, DeliveryStatus, Subject};
@@ -135,9 +136,17 @@ pub async fn replay(app: &App, caller: &Caller, id: DeliveryId, request: Request
             "The endpoint of this delivery was deleted; replay the range to another endpoint.",
         ));
     }
+    let note = Note::by(caller, Action::DeliveriesReplay).on(Target::of(
+        TargetKind::WebhookDelivery,
+        &id,
+        Some(delivery.event.to_string()),
+    ));
     let repeated = app
         .store
-        .write(move |tx| tx.insert_delivery(&repetition(&delivery, request)))
+        .write(move |tx| {
+            tx.audit(&note)?;
+            tx.insert_delivery(&repetition(&delivery, request))
+        })
         .await?;
     app.webhooks.refresh(repeated.endpoint_id)?;
     with_payload(app, repeated)

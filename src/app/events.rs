@@ -4,6 +4,7 @@
 //! the bus at the journal's head: [`Bus::join`] refuses while there is more to read, so there is no seam.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ const PIECE_BYTES: usize = 64 << 10;
 pub struct Streams {
     max_per_key: u32,
     open: Arc<Mutex<HashMap<KeyId, Open>>>,
+    /// How many are open, of keys and of the owner.
+    all: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -47,7 +50,13 @@ impl Streams {
         Self {
             max_per_key,
             open: Arc::default(),
+            all: Arc::default(),
         }
+    }
+
+    /// How many are open, of keys and of the owner.
+    pub fn open_in_all(&self) -> usize {
+        self.all.load(Ordering::Relaxed)
     }
 
     /// How many one key may hold open.
@@ -69,11 +78,7 @@ impl Streams {
 
     fn take(&self, key: Option<KeyId>) -> Result<Seat, Error> {
         let Some(key) = key else {
-            return Ok(Seat {
-                streams: self.clone(),
-                key: None,
-                ended: CancellationToken::new(),
-            });
+            return Ok(self.seat(None, CancellationToken::new()));
         };
         let mut all = self.open();
         let open = all.entry(key).or_default();
@@ -88,11 +93,16 @@ impl Streams {
             .with_retry_after(Duration::from_secs(5)));
         }
         open.count += 1;
-        Ok(Seat {
+        Ok(self.seat(Some(key), open.ended.clone()))
+    }
+
+    fn seat(&self, key: Option<KeyId>, ended: CancellationToken) -> Seat {
+        self.all.fetch_add(1, Ordering::Relaxed);
+        Seat {
             streams: self.clone(),
-            key: Some(key),
-            ended: open.ended.clone(),
-        })
+            key,
+            ended,
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<KeyId, Open>> {
@@ -109,6 +119,7 @@ struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.streams.all.fetch_sub(1, Ordering::Relaxed);
         let Some(key) = self.key else { return };
         // After a revocation the entry is gone already.
         if self.ended.is_cancelled() {

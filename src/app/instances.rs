@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::keys::name_problem;
-use super::{App, Page, customer};
+use super::{App, Page, audit, customer};
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
+use crate::domain::audit::{Action, Note, Target, masked_number};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId};
 use crate::domain::instance::{Instance, Settings, Status, StatusReason};
@@ -171,11 +172,15 @@ pub async fn create(app: &App, caller: &Caller, name: String, metadata: Map<Stri
         updated_at: now,
         deleted_at: None,
     };
+    let note = Note::by(caller, Action::InstancesCreate)
+        .on(Target::instance(instance.id, &instance.name))
+        .giving(&told(&instance));
     let stored = app
         .store
         .write(move |tx| {
             instance.session = tx.next_session()?;
             tx.put_instance(&instance)?;
+            tx.audit(&note)?;
             Ok(instance.clone())
         })
         .await?;
@@ -219,10 +224,12 @@ pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) ->
     visible(app, caller, id)?;
     patch.check()?;
     let now = clock::now();
+    let note = Note::by(caller, Action::InstancesUpdate);
     let stored = app
         .store
         .write(move |tx| {
             let mut instance = existing(tx.instance(id)?)?;
+            let before = instance.clone();
             if let Some(name) = &patch.name {
                 instance.name.clone_from(name);
             }
@@ -231,6 +238,10 @@ pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) ->
             }
             instance.updated_at = now;
             tx.put_instance(&instance)?;
+            if (&before.name, &before.metadata) != (&instance.name, &instance.metadata) {
+                let note = note.clone().on(Target::instance(id, &instance.name));
+                tx.audit(&note.changing(&told(&before), &told(&instance)))?;
+            }
             Ok(instance)
         })
         .await?;
@@ -244,63 +255,90 @@ pub async fn delete(app: &App, caller: &Caller, id: InstanceId) -> Result<(), Er
     // The engine first: were the row marked first and the process killed between, the link would stay at WhatsApp for ever.
     app.engine.remove(id).await?;
     let now = clock::now();
+    let note = Note::by(caller, Action::InstancesDelete);
     app.store
         .write(move |tx| {
             let mut instance = existing(tx.instance(id)?)?;
             instance.deleted_at = Some(now);
             instance.updated_at = now;
             instance.wanted = false;
-            tx.put_instance(&instance)
+            tx.put_instance(&instance)?;
+            tx.audit(&note.clone().on(Target::instance(id, &instance.name)))
         })
         .await?;
     tracing::info!(instance.id = %id, "instance deleted");
     Ok(())
 }
 
-/// The code to scan; starts the session if none runs.
+/// The code to scan; starts the session if none runs, and only that is a change worth a row.
 pub async fn qr(app: &App, caller: &Caller, id: InstanceId) -> Result<Qr, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
+    if !instance.is_linked() && !app.engine.health(id).running {
+        app.engine.connect(id).await?;
+        ordered(app, caller, &instance, Action::InstancesQr).await?;
+    }
     app.engine.qr(id, QR_WAIT).await
 }
 
-/// The code to type on the phone of a number; starts the session if none runs.
+/// The code to type on the phone of a number; starts the session if none runs. The row is written before WhatsApp is
+/// asked, because who asked, and for which number, matters also when it refuses.
 pub async fn pair_code(app: &App, caller: &Caller, id: InstanceId, number: &str) -> Result<PairCode, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
+    if !instance.is_linked() {
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let fields = audit::fields(&serde_json::json!({ "phone_number": masked_number(&digits) }));
+        let note = Note::by(caller, Action::InstancesPairCode)
+            .on(Target::instance(id, &instance.name))
+            .giving(&fields);
+        app.store.write(move |tx| tx.audit(&note)).await?;
+    }
     app.engine.pair_code(id, number, QR_WAIT).await
 }
 
 /// Starts the session if none runs.
 pub async fn connect(app: &App, caller: &Caller, id: InstanceId) -> Result<Shown, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
     app.engine.connect(id).await?;
+    ordered(app, caller, &instance, Action::InstancesConnect).await?;
     shown(app, visible(app, caller, id)?)
 }
 
 /// Stops the session and keeps the link.
 pub async fn disconnect(app: &App, caller: &Caller, id: InstanceId) -> Result<Shown, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
     app.engine.disconnect(id).await?;
+    ordered(app, caller, &instance, Action::InstancesDisconnect).await?;
     shown(app, visible(app, caller, id)?)
 }
 
 /// Removes the link; back to `pending`.
 pub async fn logout(app: &App, caller: &Caller, id: InstanceId) -> Result<Shown, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
     app.engine.logout(id).await?;
+    ordered(app, caller, &instance, Action::InstancesLogout).await?;
     shown(app, visible(app, caller, id)?)
 }
 
 /// Stops the session and starts it anew.
 pub async fn restart(app: &App, caller: &Caller, id: InstanceId) -> Result<Shown, Error> {
     caller.require(Scope::InstancesWrite)?;
-    visible(app, caller, id)?;
+    let instance = visible(app, caller, id)?;
     app.engine.restart(id).await?;
+    ordered(app, caller, &instance, Action::InstancesRestart).await?;
     shown(app, visible(app, caller, id)?)
+}
+
+/// Tells in the audit list what the engine was ordered to do and has accepted. The engine writes its own transactions,
+/// several of them and some much later, so the row comes after its answer and before the caller's: a refused order
+/// leaves no row, and an order that was answered has one.
+async fn ordered(app: &App, caller: &Caller, instance: &Instance, action: Action) -> Result<(), Error> {
+    let note = Note::by(caller, action).on(Target::instance(instance.id, &instance.name));
+    Ok(app.store.write(move |tx| tx.audit(&note)).await?)
 }
 
 /// What the instance is doing now.
@@ -375,6 +413,18 @@ pub(super) fn visible(app: &App, caller: &Caller, id: InstanceId) -> Result<Inst
 /// Refuses what is not there or was deleted.
 pub(super) fn existing(row: Option<Instance>) -> Result<Instance, Error> {
     row.filter(|instance| instance.deleted_at.is_none()).ok_or_else(unknown)
+}
+
+/// What the audit list tells of an instance. Metadata is the caller's own and may hold anything, so only its size is told.
+fn told(instance: &Instance) -> Map<String, Value> {
+    let metadata = match instance.metadata.len() {
+        0 => Value::Null,
+        1 => "1 field".into(),
+        fields => format!("{fields} fields").into(),
+    };
+    let mut told = Map::from_iter([("name".to_owned(), Value::from(instance.name.clone()))]);
+    told.insert("metadata".to_owned(), metadata);
+    told
 }
 
 fn shown(app: &App, instance: Instance) -> Result<Shown, Error> {

@@ -17,9 +17,10 @@ use sha2::Sha256;
 
 use super::events::Streams;
 use super::instances;
-use super::{Page, customer};
+use super::{Page, audit, customer};
 use crate::domain::Timestamp;
 use crate::domain::access::{ApiKey, Caller, Scope};
+use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId, KeyId};
 use crate::store::Store;
@@ -228,12 +229,14 @@ impl Keyring {
             revoked_at: None,
         };
         let (row, hash) = (key.clone(), self.sign(secret.as_bytes()));
+        let note = told(caller, &key);
         self.store
             .write(move |tx| {
                 if let Some(id) = row.instance_id {
                     instances::existing(tx.instance(id)?)?;
                 }
-                tx.insert_key(&row, &hash)
+                tx.insert_key(&row, &hash)?;
+                tx.audit(&note)
             })
             .await?;
         tracing::info!(key.id = %key.id, "API key created");
@@ -259,11 +262,13 @@ impl Keyring {
         caller.require(Scope::KeysWrite)?;
         caller.require_unbound()?;
         let now = clock::now();
+        let note = Note::by(caller, Action::KeysRevoke);
         self.store
             .write(move |tx| {
                 let mut key = tx.key(id)?.filter(|key| key.revoked_at.is_none()).ok_or_else(unknown)?;
                 key.revoked_at = Some(now);
-                tx.put_key(&key)
+                tx.put_key(&key)?;
+                tx.audit(&note.clone().on(Target::key(id, &key.name)))
             })
             .await?;
         self.streams.end_of(id);
@@ -304,7 +309,13 @@ impl Keyring {
             created_at: now,
             revoked_at: None,
         };
-        self.store.write(move |tx| tx.insert_key(&key, &hash)).await?;
+        let note = told(&Caller::SYSTEM, &key);
+        self.store
+            .write(move |tx| {
+                tx.insert_key(&key, &hash)?;
+                tx.audit(&note)
+            })
+            .await?;
         Ok(true)
     }
 
@@ -398,6 +409,31 @@ fn require_no_wider(caller: &Caller, wanted: Option<&[Scope]>) -> Result<(), Err
         "A key can only make keys that may do no more than itself. Name scopes that this key has.",
     )
     .with_details(serde_json::json!({ "missing_scopes": missing })))
+}
+
+/// That a key was made, with everything of it but the secret.
+fn told(caller: &Caller, key: &ApiKey) -> Note {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        name: &'a str,
+        prefix: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instance_id: Option<InstanceId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scopes: Option<&'a [Scope]>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+    }
+    let fields = audit::fields(&Fields {
+        name: &key.name,
+        prefix: &key.prefix,
+        instance_id: key.instance_id,
+        scopes: key.scopes.as_deref(),
+        expires_at: key.expires_at,
+    });
+    Note::by(caller, Action::KeysCreate)
+        .on(Target::key(key.id, &key.name))
+        .giving(&fields)
 }
 
 fn shown_part(secret: &str) -> String {

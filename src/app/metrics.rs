@@ -72,7 +72,7 @@ pub fn gather(app: &App, caller: &Caller) -> Result<Figures, Error> {
         store: app.store.stats()?,
         subscribers: app.bus.subscribers(),
         streams_cut: app.bus.cut(),
-        resident_bytes: process::resident_bytes(),
+        resident_bytes: process::memory().map(|memory| memory.resident),
         endpoints,
     })
 }

@@ -4,6 +4,7 @@
 //! become [`Error`](crate::domain::error::Error)s with a code. Everything takes the [`Caller`](crate::domain::access::Caller) whose rights it must
 //! respect, so that no front door can forget to ask.
 
+pub mod audit;
 pub mod authentication;
 pub mod deliveries;
 pub mod events;
@@ -23,9 +24,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bus::Bus;
+use crate::domain::Timestamp;
 use crate::domain::id::CustomerId;
 use crate::engine::Engine;
 use crate::store::{ReadError, Store};
+use crate::sys::clock;
 use crate::webhooks::Webhooks;
 
 /// What the use cases are told once, at start.
@@ -39,6 +42,8 @@ pub struct Options {
     pub per_second: u32,
     /// Event streams that one key may hold open.
     pub max_streams_per_key: u32,
+    /// What `GET /v1/system` says of retention and limits; others keep to them.
+    pub told_limits: system::Limits,
 }
 
 /// Everything a use case needs; cheap to clone.
@@ -58,6 +63,10 @@ pub struct App {
     pub streams: events::Streams,
     /// How often each key and each stranger may ask.
     pub limits: Arc<limits::Limits>,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// What `GET /v1/system` says of retention and limits.
+    pub told_limits: system::Limits,
 }
 
 impl App {
@@ -73,6 +82,8 @@ impl App {
             keys,
             streams,
             limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),
+            started_at: clock::now(),
+            told_limits: options.told_limits,
         }
     }
 }

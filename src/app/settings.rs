@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{App, Change, instances};
+use super::{App, Change, audit, instances};
 use crate::domain::access::{Caller, Scope};
+use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::Error;
 use crate::domain::id::InstanceId;
 use crate::domain::instance::Settings;
@@ -49,13 +50,20 @@ pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) ->
     {
         return Err(Error::invalid("body.callback_backoff", problem));
     }
+    let note = Note::by(caller, Action::SettingsUpdate);
     let settings = app
         .store
         .write(move |tx| {
             let mut instance = instances::existing(tx.instance(id)?)?;
+            let before = Shown::of(&instance.settings);
             patch.callback_backoff.apply(&mut instance.settings.callback_backoff);
             instance.updated_at = clock::now();
             tx.put_instance(&instance)?;
+            let after = Shown::of(&instance.settings);
+            if before != after {
+                let note = note.clone().on(Target::instance(id, &instance.name));
+                tx.audit(&note.changing(&audit::fields(&before), &audit::fields(&after)))?;
+            }
             Ok(instance.settings)
         })
         .await?;

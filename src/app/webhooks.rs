@@ -4,10 +4,12 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::{App, Change, Page, customer, deliveries};
+use super::{App, Change, Page, audit, customer, deliveries};
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
+use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::event::EventName;
 use crate::domain::id::{CustomerId, EndpointId, InstanceId, RequestId};
@@ -291,10 +293,12 @@ pub async fn create(app: &App, caller: &Caller, mut draft: Draft, request: Reque
         ));
     }
     let row = endpoint.clone();
+    let note = noted(caller, Action::WebhooksCreate, &endpoint).giving(&told(&endpoint));
     app.store
         .write(move |tx| {
             existing_instances(tx, row.instance_ids.as_deref().unwrap_or_default())?;
-            tx.put_endpoint(&row)
+            tx.put_endpoint(&row)?;
+            tx.audit(&note)
         })
         .await?;
     tracing::info!(endpoint.id = %id, "webhook endpoint created");
@@ -307,7 +311,8 @@ pub async fn create(app: &App, caller: &Caller, mut draft: Draft, request: Reque
                 status: None,
                 dry_run: false,
             };
-            Some(from_journal(app, &endpoint, &range, request).await?.count)
+            let note = replayed_by(caller, &endpoint, &range);
+            Some(from_journal(app, &endpoint, &range, request, note).await?.count)
         }
         None => None,
     };
@@ -355,7 +360,10 @@ pub async fn update(app: &App, caller: &Caller, id: EndpointId, mut patch: Patch
     if let Some(url) = &patch.url {
         patch.url = Some(judged(app, url).await?);
     }
+    let note = Note::by(caller, Action::WebhooksUpdate);
     let endpoint = change(app, id, move |tx, endpoint, now| {
+        let before = told(endpoint);
+        let url_before = endpoint.url.clone();
         if let Some(url) = &patch.url {
             endpoint.url.clone_from(url);
         }
@@ -378,6 +386,11 @@ pub async fn update(app: &App, caller: &Caller, id: EndpointId, mut patch: Patch
             health.canary_due_at = endpoint.canary_seconds.map(|_| now);
             tx.put_health(endpoint.id, &health)?;
         }
+        let after = told(endpoint);
+        if before != after {
+            let note = note.clone().on(Target::endpoint(endpoint.id, &url_before));
+            tx.audit(&note.changing(&before, &after))?;
+        }
         Ok(())
     })
     .await?;
@@ -397,14 +410,15 @@ pub async fn rotate(
     let is_custom = signing_secret.is_some();
     let secret = signing_secret.unwrap_or_else(secrets::generate);
     let sealed = app.webhooks.secrets().seal(id, &secret);
-    let endpoint = change(app, id, move |_, endpoint, now| {
+    let note = Note::by(caller, Action::WebhooksRotateSecret);
+    let endpoint = change(app, id, move |tx, endpoint, now| {
         let old = std::mem::replace(&mut endpoint.secret, sealed.clone());
         endpoint.previous_secret = Some(PreviousSecret {
             sealed: old,
             until: now.plus(ROTATION_OVERLAP),
         });
         endpoint.has_custom_signing_secret = is_custom;
-        Ok(())
+        tx.audit(&note.clone().on(Target::endpoint(endpoint.id, &endpoint.url)))
     })
     .await?;
     tracing::info!(endpoint.id = %id, "webhook secret rotated");
@@ -419,9 +433,10 @@ pub async fn rotate(
 pub async fn delete(app: &App, caller: &Caller, id: EndpointId) -> Result<(), Error> {
     caller.require(Scope::WebhooksWrite)?;
     visible(app, caller, id)?;
-    change(app, id, |_, endpoint, now| {
+    let note = Note::by(caller, Action::WebhooksDelete);
+    change(app, id, move |tx, endpoint, now| {
         endpoint.deleted_at = Some(now);
-        Ok(())
+        tx.audit(&note.clone().on(Target::endpoint(endpoint.id, &endpoint.url)))
     })
     .await?;
     while app.store.write(move |tx| tx.give_up(id, GIVEN_UP_AT_ONCE)).await? == GIVEN_UP_AT_ONCE {}
@@ -432,8 +447,9 @@ pub async fn delete(app: &App, caller: &Caller, id: EndpointId) -> Result<(), Er
 /// Sends `webhook.test` now and answers how it went.
 pub async fn test(app: &App, caller: &Caller, id: EndpointId, request: RequestId) -> Result<deliveries::Shown, Error> {
     caller.require(Scope::WebhooksWrite)?;
-    visible(app, caller, id)?;
-    let delivery = app.webhooks.test(id, request).await?;
+    let endpoint = visible(app, caller, id)?;
+    let note = noted(caller, Action::WebhooksTest, &endpoint);
+    let delivery = app.webhooks.test(id, request, note).await?;
     deliveries::with_payload(app, delivery)
 }
 
@@ -450,9 +466,10 @@ pub async fn replay(
     if range.until.is_some_and(|until| until <= range.since) {
         return Err(Error::invalid("body.until", "must be later than since"));
     }
+    let note = replayed_by(caller, &endpoint, &range);
     let replayed = match range.status {
-        Some(status) => of_status(app, &endpoint, &range, status, request).await?,
-        None => from_journal(app, &endpoint, &range, request).await?,
+        Some(status) => of_status(app, &endpoint, &range, status, request, note).await?,
+        None => from_journal(app, &endpoint, &range, request, note).await?,
     };
     if !range.dry_run {
         tracing::info!(endpoint.id = %id, count = replayed.count, "webhooks are sent again");
@@ -461,9 +478,16 @@ pub async fn replay(
     Ok(replayed)
 }
 
-/// Whatever the journal has in the range that the endpoint wants.
-async fn from_journal(app: &App, endpoint: &Endpoint, range: &Range, request: RequestId) -> Result<Replayed, Error> {
+/// Whatever the journal has in the range that the endpoint wants. The row of the audit list comes with the first of them.
+async fn from_journal(
+    app: &App,
+    endpoint: &Endpoint,
+    range: &Range,
+    request: RequestId,
+    note: Note,
+) -> Result<Replayed, Error> {
     let mut replayed = Replayed::nothing(range.dry_run);
+    let mut note = Some(note);
     // What happens while this runs is delivered anyway.
     let end = app.store.head();
     let mut stretch = Stretch {
@@ -481,8 +505,10 @@ async fn from_journal(app: &App, endpoint: &Endpoint, range: &Range, request: Re
         }
         if !range.dry_run && !page.frames.is_empty() {
             let (frames, endpoint_id) = (page.frames, endpoint.id);
+            let note = note.take();
             app.store
                 .write(move |tx| {
+                    note.as_ref().map_or(Ok(()), |note| tx.audit(note))?;
                     for frame in &frames {
                         let Some(event_id) = frame.id else { continue };
                         let json = frame.json();
@@ -516,8 +542,10 @@ async fn of_status(
     range: &Range,
     status: DeliveryStatus,
     request: RequestId,
+    note: Note,
 ) -> Result<Replayed, Error> {
     let mut replayed = Replayed::nothing(range.dry_run);
+    let mut note = Some(note);
     let filter = DeliveryFilter {
         endpoint_id: Some(endpoint.id),
         status: Some(status),
@@ -550,8 +578,10 @@ async fn of_status(
     if !range.dry_run {
         for chunk in found.chunks(AT_ONCE) {
             let chunk = chunk.to_vec();
+            let note = note.take();
             app.store
                 .write(move |tx| {
+                    note.as_ref().map_or(Ok(()), |note| tx.audit(note))?;
                     for repetition in &chunk {
                         tx.insert_delivery(repetition)?;
                     }
@@ -561,6 +591,43 @@ async fn of_status(
         }
     }
     Ok(replayed)
+}
+
+/// What a caller did to an endpoint.
+fn noted(caller: &Caller, action: Action, endpoint: &Endpoint) -> Note {
+    Note::by(caller, action).on(Target::endpoint(endpoint.id, &endpoint.url))
+}
+
+/// That a caller sent a stretch of the past again.
+fn replayed_by(caller: &Caller, endpoint: &Endpoint, range: &Range) -> Note {
+    let fields = serde_json::json!({
+        "since": range.since,
+        "until": range.until,
+        "events": (!range.events.is_empty()).then_some(&range.events),
+        "status": range.status,
+    });
+    noted(caller, Action::WebhooksReplay, endpoint).giving(&audit::fields(&fields))
+}
+
+/// What the audit list tells of an endpoint: everything but its secrets.
+fn told(endpoint: &Endpoint) -> Map<String, Value> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        url: &'a str,
+        description: Option<&'a str>,
+        events: &'a [EventName],
+        instance_ids: Option<&'a [InstanceId]>,
+        enabled: bool,
+        canary_interval_seconds: Option<u32>,
+    }
+    audit::fields(&Fields {
+        url: &endpoint.url,
+        description: endpoint.description.as_deref(),
+        events: &endpoint.events,
+        instance_ids: endpoint.instance_ids.as_deref(),
+        enabled: endpoint.disabled.is_none(),
+        canary_interval_seconds: endpoint.canary_seconds,
+    })
 }
 
 impl Replayed {

@@ -98,6 +98,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Keys,
     },
+    /// Who changed what, newest first
+    Audit(Audit),
     /// Instances: create, link by QR, connect, remove
     Instances {
         #[command(subcommand)]
@@ -209,6 +211,24 @@ pub enum Keys {
         #[arg(value_name = "KEY_ID")]
         id: String,
     },
+}
+
+/// `audit`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " audit\n  ",
+    program!(), " audit --action instances. --limit 500 --json"
+))]
+pub struct Audit {
+    /// Only this, such as keys.create, or all that begin alike, such as instances.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// Only about this instance (id, or name while it is there)
+    #[arg(long, value_name = "INSTANCE")]
+    pub instance: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
 }
 
 /// `instances …`
@@ -384,6 +404,7 @@ mod tests {
             "x --state /s keys create --name n --instance inst_1 --scopes messages:send,events:read --json",
             "x keys list --state /s --json",
             "x keys revoke key_1",
+            "x audit --action instances. --instance inst_1 --limit 7 --json",
             "x send inst_1 5511999990002 -5 --client-ref r",
             "x events --instance inst_1 --events message.sent,message.received --since evt_1",
             "x config show --json",

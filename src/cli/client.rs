@@ -111,18 +111,24 @@ impl Client {
 
     /// Every item of a list, page by page.
     pub(super) async fn list(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        self.list_up_to(&format!("{path}?"), usize::MAX).await
+    }
+
+    /// The first items of a list, page by page; `path` has its query already, or a bare question mark.
+    pub(super) async fn list_up_to(&self, path: &str, most: usize) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
             let behind = cursor
                 .map(|cursor| format!("&cursor={}", encoded(&cursor)))
                 .unwrap_or_default();
-            let mut page = self.get(&format!("{path}?limit=100{behind}")).await?;
+            let mut page = self.get(&format!("{path}limit=100{behind}")).await?;
             if let Value::Array(data) = page["data"].take() {
                 items.extend(data);
             }
             cursor = page["next_cursor"].as_str().map(str::to_owned);
-            if cursor.is_none() {
+            if cursor.is_none() || items.len() >= most {
+                items.truncate(most);
                 return Ok(items);
             }
         }

@@ -7,6 +7,7 @@
 //! error. Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong.
 
 mod arguments;
+mod audit;
 mod client;
 mod compact;
 mod configuration;
@@ -57,6 +58,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     match command {
         Command::Serve(serve) => runtime(true)?.block_on(serve::run(&context, serve)),
         Command::Keys { command } => runtime(false)?.block_on(keys::run(&context, command)),
+        Command::Audit(wanted) => runtime(false)?.block_on(audit::run(&context, wanted)),
         Command::Instances { command } => runtime(false)?.block_on(instances::run(&context, command)),
         Command::Send(send) => runtime(false)?.block_on(send::run(&context, send)),
         Command::Events(events) => runtime(false)?.block_on(events::run(&context, events)),

@@ -153,7 +153,7 @@ async fn make_demonstration(app: &App, key_file: &Path) -> Result<(), Failure> {
         mode: Mode::Test,
         ..Draft::default()
     };
-    let made: keys::Created = app.keys.create(&Caller::OWNER, draft).await?;
+    let made: keys::Created = app.keys.create(&Caller::SYSTEM, draft).await?;
     let kept = std::fs::remove_file(key_file).or_else(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
@@ -161,7 +161,7 @@ async fn make_demonstration(app: &App, key_file: &Path) -> Result<(), Failure> {
     kept.and_then(|()| secret::create(key_file, &Secret::new(made.secret)))
         .map_err(|error| Failure::Failed(format!("{} cannot be written: {error}", key_file.display())))?;
     if oldest_instance(app)?.is_none() {
-        instances::create(app, &Caller::OWNER, DEMO.to_owned(), serde_json::Map::new()).await?;
+        instances::create(app, &Caller::SYSTEM, DEMO.to_owned(), serde_json::Map::new()).await?;
     }
     Ok(())
 }

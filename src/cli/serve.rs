@@ -23,6 +23,7 @@ use crate::bus::Bus;
 use crate::config::{Config, LogFormat};
 #[cfg(not(feature = "sandbox"))]
 use crate::domain::access::Caller;
+use crate::domain::webhook::{KEPT_AFTER_SUCCESS, KEPT_OTHERWISE};
 use crate::engine::{self, Engine};
 use crate::http;
 use crate::store::{Store, SweepLimits};
@@ -43,8 +44,8 @@ const SIMULATOR_STOPS_WITHIN: Duration = Duration::from_millis(500);
 /// How often old data is removed; the more often, the less at once.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
 const DAY: Duration = Duration::from_hours(24);
-/// How long the state of a settled message can be asked for.
-const LOG_AGE: Duration = Duration::from_hours(30 * 24);
+/// How many days the state of a settled message can be asked for.
+const LOG_DAYS: u32 = 30;
 
 pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> {
     let config = context.config();
@@ -289,7 +290,22 @@ fn app_options(config: &Config, state: &State) -> app::Options {
         burst: limits.burst,
         per_second: limits.per_second,
         max_streams_per_key: limits.max_streams_per_key,
+        told_limits: app::system::Limits {
+            journal_max_age_days: config.journal.max_age_days,
+            journal_max_bytes: config.journal.max_bytes,
+            messages_days: LOG_DAYS,
+            deliveries_days_after_success: days(KEPT_AFTER_SUCCESS),
+            deliveries_days_otherwise: days(KEPT_OTHERWISE),
+            audit_max_age_days: config.audit.max_age_days,
+            audit_max_rows: config.audit.max_rows,
+            max_instances: limits.max_instances,
+            max_streams_per_key: limits.max_streams_per_key,
+        },
     }
+}
+
+fn days(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The address as a person can open it: "every address of this machine" is none that a browser knows.
@@ -334,7 +350,9 @@ async fn sweep(store: Store, config: Config) {
     let limits = SweepLimits {
         journal_age: DAY * config.journal.max_age_days,
         journal_bytes: config.journal.max_bytes,
-        log_age: LOG_AGE,
+        log_age: DAY * LOG_DAYS,
+        audit_age: DAY * config.audit.max_age_days,
+        audit_rows: config.audit.max_rows,
     };
     loop {
         match store.sweep(limits).await {

@@ -63,6 +63,8 @@ pub struct Config {
     pub cors: Cors,
     /// The journal of events, from which streams resume.
     pub journal: Journal,
+    /// The list of who changed what.
+    pub audit: Audit,
     /// The file that holds everything.
     pub store: Store,
     /// The connection to WhatsApp.
@@ -84,6 +86,7 @@ impl Default for Config {
             limits: Limits::default(),
             cors: Cors::default(),
             journal: Journal::default(),
+            audit: Audit::default(),
             store: Store::default(),
             whatsapp: Whatsapp::default(),
             webhooks: Webhooks::default(),
@@ -183,6 +186,25 @@ impl Default for Journal {
         Self {
             max_age_days: 7,
             max_bytes: 256 << 20,
+        }
+    }
+}
+
+/// `audit.*`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// How many days a row of the audit list is kept.
+    pub max_age_days: u32,
+    /// How many rows are kept at most; the oldest go first, a tenth at once, and a row tells that they went.
+    pub max_rows: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            max_age_days: 365,
+            max_rows: 10_000,
         }
     }
 }

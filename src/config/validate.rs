@@ -21,6 +21,8 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     check("store.cache_bytes", at_least(config.store.cache_bytes, 1 << 20));
     check("journal.max_age_days", at_least(config.journal.max_age_days.into(), 1));
     check("journal.max_bytes", at_least(config.journal.max_bytes, 1 << 20));
+    check("audit.max_age_days", at_least(config.audit.max_age_days.into(), 1));
+    check("audit.max_rows", at_least(config.audit.max_rows, 100));
     check(
         "limits.max_connections",
         at_least(config.limits.max_connections.into(), 1),

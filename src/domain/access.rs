@@ -1,12 +1,14 @@
 //! Who may do what: keys, scopes and callers.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 use super::error::{Code, Error};
 use super::event::EventFilter;
-use super::id::{InstanceId, KeyId, LoginId};
+use super::id::{InstanceId, KeyId, LoginId, RequestId};
 
 /// One permission that a key may carry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -113,6 +115,14 @@ pub struct Caller {
     pub stream: Option<EventFilter>,
     /// When the credential expires; open streams end then.
     pub expires_at: Option<Timestamp>,
+    /// The key's name, for the audit list.
+    pub name: Option<String>,
+    /// The other end of the connection, for the audit list.
+    pub address: Option<IpAddr>,
+    /// The request that is made, for the audit list.
+    pub request: Option<RequestId>,
+    /// The gateway itself acts, with the owner's rights.
+    pub is_system: bool,
 }
 
 impl Caller {
@@ -124,6 +134,16 @@ impl Caller {
         scopes: None,
         stream: None,
         expires_at: None,
+        name: None,
+        address: None,
+        request: None,
+        is_system: false,
+    };
+
+    /// The gateway itself, as at first start.
+    pub const SYSTEM: Caller = Caller {
+        is_system: true,
+        ..Caller::OWNER
     };
 
     /// The owner, signed in to the dashboard.
@@ -143,7 +163,17 @@ impl Caller {
             scopes: key.scopes.clone(),
             stream: None,
             expires_at: key.expires_at,
+            name: Some(key.name.clone()),
+            ..Caller::OWNER
         }
+    }
+
+    /// The same, making this request from this address.
+    #[must_use]
+    pub fn asking(mut self, request: RequestId, address: Option<IpAddr>) -> Caller {
+        self.request = Some(request);
+        self.address = address;
+        self
     }
 
     /// Refuses a caller without `scope`.

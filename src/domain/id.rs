@@ -132,14 +132,33 @@ id!(
     "cust"
 );
 
+/// Dated `at`, and of one millisecond in the order of `sequence`.
+fn numbered(at: Timestamp, sequence: u64) -> Ulid {
+    let millis = u64::try_from(at.millis()).unwrap_or(0);
+    Ulid::from_parts(millis, u128::from(sequence) << 16 | u128::from(rand::random::<u16>()))
+}
+
 impl DeliveryId {
     /// The id of the delivery with this place, dated `at`: deliveries of one millisecond are listed in their order too.
     pub fn numbered(at: Timestamp, sequence: u64) -> Self {
-        let millis = u64::try_from(at.millis()).unwrap_or(0);
-        Self(Ulid::from_parts(
-            millis,
-            u128::from(sequence) << 16 | u128::from(rand::random::<u16>()),
-        ))
+        Self(numbered(at, sequence))
+    }
+
+    /// When the delivery was made.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX))
+    }
+}
+
+impl AuditId {
+    /// The id of the row with this place, dated `at`: rows of one millisecond are listed in their order too.
+    pub fn numbered(at: Timestamp, sequence: u64) -> Self {
+        Self(numbered(at, sequence))
+    }
+
+    /// The smallest id dated `at`; every older row sorts below it.
+    pub fn floor(at: Timestamp) -> Self {
+        Self(Ulid::from_parts(u64::try_from(at.millis()).unwrap_or(0), 0))
     }
 }
 

@@ -104,6 +104,8 @@ pub static TABLE: &[Route] = &[
     v1::operations::READYZ,
     v1::operations::METRICS,
     v1::operations::OPENAPI,
+    v1::operations::SYSTEM,
+    v1::audit::LIST,
     v1::keys::LIST,
     v1::keys::CREATE,
     v1::keys::REVOKE,

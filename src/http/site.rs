@@ -126,7 +126,11 @@ impl Site {
         };
         trace.route = route.id;
         let query = Query::parse(&arrival.query);
-        let caller = self.recognise(arrival, route, &query)?;
+        let address = match arrival.peer {
+            Peer::Address(peer) => Some(peer.ip().to_canonical()),
+            Peer::Owner => None,
+        };
+        let caller = self.recognise(arrival, route, &query)?.asking(trace.request, address);
         trace.allowance = self.app.limits.peek(&caller);
         self.admit(route, &caller, trace)?;
         query.check(route)?;

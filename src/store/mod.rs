@@ -7,6 +7,8 @@
 //! file for each family of records; [`session`] is whatsapp-rust's storage on our tables.
 
 mod answers;
+mod audit;
+mod backlog;
 mod compaction;
 mod deliveries;
 mod encoding;
@@ -43,6 +45,8 @@ use crate::domain::event::SharedFrame;
 use crate::domain::id::EventId;
 
 pub use answers::{REMEMBERED_FOR, Remembered};
+pub use audit::AuditFilter;
+pub use backlog::Backlog;
 pub use compaction::{Compacted, compact};
 pub use deliveries::{Debt, DeliveryFilter, DeliveryPage, EventsFor, NewDelivery, Retry, Stretch, Waiting};
 pub use error::{OpenError, ReadError, WriteError};
@@ -203,6 +207,11 @@ impl Store {
     /// The last event ever committed, also when the journal was swept since; `None` before the first.
     pub fn head(&self) -> Option<EventId> {
         self.shared.head().last_event
+    }
+
+    /// The folder of the file.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// Figures for metrics and for a person; cheap.

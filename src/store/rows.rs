@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata as _, WriteTransaction};
 
 use super::encoding::Span;
 use super::error::{Fault, ReadError, WriteError};
@@ -132,6 +132,14 @@ impl Rows for Tx<'_> {
     fn scan(&self, table: Table, span: &Span, order: Order, visit: Visit<'_>) -> Result<(), ReadError> {
         let rows = self.txn.open_table(table).map_err(|error| self.read_fault(error))?;
         scan_in(&rows, span, order, visit, |error| self.read_fault(error))
+    }
+}
+
+impl View<'_> {
+    /// How many rows a table has; it keeps count, so asking costs the same whatever the number.
+    pub(super) fn count(&self, table: Table) -> Result<u64, ReadError> {
+        let rows = self.txn.open_table(table).map_err(ReadError::failed)?;
+        rows.len().map_err(ReadError::failed)
     }
 }
 

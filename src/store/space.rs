@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sys::clock::{self, Moment};
+use crate::sys::disk;
 
 /// How long an answer of the file system is believed.
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ impl Space {
     /// Watches the file system of `path`.
     pub(super) fn behind(path: &Path, reserve: u64) -> Self {
         let path: PathBuf = path.to_owned();
-        Self::with(reserve, move || free(&path))
+        Self::with(reserve, move || Some(disk::space(&path)?.free))
     }
 
     /// Watches what `free` says.
@@ -53,10 +54,4 @@ impl Space {
         }
         self.low
     }
-}
-
-fn free(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    // What an ordinary user may take, which is less than what is free.
-    stat.f_bavail.checked_mul(stat.f_frsize)
 }

@@ -31,6 +31,10 @@ pub struct SweepLimits {
     pub journal_bytes: u64,
     /// Settled outbound messages may be this old, counted from their acceptance.
     pub log_age: Duration,
+    /// Rows of the audit list may be this old.
+    pub audit_age: Duration,
+    /// The audit list may have this many rows; the oldest go first.
+    pub audit_rows: u64,
 }
 
 /// What was removed.
@@ -46,6 +50,8 @@ pub struct Swept {
     pub inbound: u64,
     /// Webhook deliveries.
     pub deliveries: u64,
+    /// Rows of the audit list.
+    pub audit: u64,
 }
 
 impl Store {
@@ -63,6 +69,7 @@ impl Store {
                 .sweep_pair(INBOUND, INBOUND_BY_TIME, now.minus(INBOUND_KNOWN_FOR))
                 .await?,
             deliveries: self.sweep_deliveries(now).await?,
+            audit: self.sweep_audit(now, limits).await?,
         })
     }
 
@@ -132,6 +139,14 @@ impl Store {
                 return Ok(swept);
             }
             swept += self.tidy(move |tx| tx.remove_deliveries(&keys)).await?;
+        }
+    }
+
+    /// In one transaction: the list is short by its own limit.
+    async fn sweep_audit(&self, now: Timestamp, limits: SweepLimits) -> Result<u64, WriteError> {
+        match self.read(|view| view.audit_cut(now, limits))? {
+            Some(cut) => self.tidy(move |tx| tx.cut_audit(cut)).await,
+            None => Ok(0),
         }
     }
 

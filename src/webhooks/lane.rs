@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::signature::{self, SIGNATURE_HEADER};
 use super::{PER_HOST, Webhooks};
 use crate::domain::Timestamp;
+use crate::domain::audit::{Action, Note, Target};
 use crate::domain::id::{DeliveryId, EndpointId, EventId, RequestId};
 use crate::domain::webhook::{Attempt, Delivery, DisabledReason, Endpoint, Subject, synthetic};
 use crate::store::{NewDelivery, ReadError, Tx, Waiting, WriteError};
@@ -308,11 +309,15 @@ pub(super) async fn test(
     webhooks: &Webhooks,
     endpoint: EndpointId,
     request: RequestId,
+    told: Note,
 ) -> Result<Delivery, WriteError> {
     let delivery = webhooks
         .shared
         .store
-        .write(move |tx| insert_synthetic(tx, endpoint, Subject::Test, Some(request)))
+        .write(move |tx| {
+            tx.audit(&told)?;
+            insert_synthetic(tx, endpoint, Subject::Test, Some(request))
+        })
         .await?;
     let noted = match attempt(webhooks, delivery.id).await {
         Some(attempt) => note(webhooks, delivery.id, &attempt).await?,
@@ -433,6 +438,9 @@ async fn note(webhooks: &Webhooks, id: DeliveryId, attempt: &Attempt) -> Result<
                     endpoint.disabled = Some(DisabledReason::Gone);
                     endpoint.updated_at = now;
                     tx.put_endpoint(&endpoint)?;
+                    tx.audit(
+                        &Note::by_system(Action::WebhooksDisable).on(Target::endpoint(endpoint.id, &endpoint.url)),
+                    )?;
                 }
                 Ok(Some((delivery, was_failing, health)))
             })

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Client, Unusable};
 
 use crate::bus::{Bus, Ended};
+use crate::domain::audit::Note;
 use crate::domain::event::EventFilter;
 use crate::domain::id::{EndpointId, RequestId};
 use crate::domain::webhook::{Delivery, Endpoint};
@@ -158,8 +159,9 @@ impl Webhooks {
     }
 
     /// Sends `webhook.test` to an endpoint now, once, also when it is disabled; answers the delivery with its attempt.
-    pub async fn test(&self, endpoint: EndpointId, request: RequestId) -> Result<Delivery, WriteError> {
-        lane::test(self, endpoint, request).await
+    /// The row of the audit list is written with the delivery.
+    pub async fn test(&self, endpoint: EndpointId, request: RequestId, note: Note) -> Result<Delivery, WriteError> {
+        lane::test(self, endpoint, request, note).await
     }
 
     /// The places at a host.

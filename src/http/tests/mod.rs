@@ -40,6 +40,7 @@ impl Default for Setup {
                 burst: 0,
                 per_second: 20,
                 max_streams_per_key: 100,
+                told_limits: app::system::Limits::default(),
             },
             site: super::Options::default(),
             // Nobody listens there.

@@ -52,6 +52,20 @@ pub const METRICS: Route = Route {
     handler: |app, call| now(figures(&app, &call)),
 };
 
+/// How the gateway does.
+pub const SYSTEM: Route = Route {
+    method: Method::GET,
+    path: "/v1/system",
+    id: "system.report",
+    summary: "Version, memory, disk, queues, streams, instances by status, and what is kept how long",
+    access: Access::Scope(Scope::InstancesRead),
+    query: &[],
+    body: None,
+    answer: Answer::Ok(schema::<system::Report>),
+    errors: &[Code::InstanceScopedKey],
+    handler: |app, call| now(report(&app, &call)),
+};
+
 /// This very document.
 pub const OPENAPI: Route = Route {
     method: Method::GET,
@@ -72,6 +86,10 @@ pub const OPENAPI: Route = Route {
 fn figures(app: &App, call: &Call) -> Result<Reply, Error> {
     let text = metrics::render(system_metrics::gather(app, &call.caller)?).map_err(Error::internal)?;
     Ok(Reply::bytes_of(StatusCode::OK, metrics::CONTENT_TYPE, text))
+}
+
+fn report(app: &App, call: &Call) -> Result<Reply, Error> {
+    Ok(Reply::ok(&system::report(app, &call.caller)?))
 }
 
 fn ready(app: &App, call: &Call) -> Result<Reply, Error> {

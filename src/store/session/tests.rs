@@ -466,6 +466,8 @@ async fn a_nearly_full_disk_refuses_new_work_and_still_saves_keys_and_what_they_
         journal_age: Duration::ZERO,
         journal_bytes: 0,
         log_age: Duration::ZERO,
+        audit_age: Duration::ZERO,
+        audit_rows: 10_000,
     };
     store.sweep(limits).await.unwrap();
     free.store(50, Ordering::Relaxed);

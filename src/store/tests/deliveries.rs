@@ -16,6 +16,8 @@ const KEEP: SweepLimits = SweepLimits {
     journal_age: Duration::from_hours(24),
     journal_bytes: u64::MAX,
     log_age: Duration::from_hours(24),
+    audit_age: Duration::from_hours(24),
+    audit_rows: 10_000,
 };
 
 fn open(folder: &Path) -> Store {

@@ -16,6 +16,8 @@ const KEEP: SweepLimits = SweepLimits {
     journal_age: Duration::from_hours(24),
     journal_bytes: u64::MAX,
     log_age: Duration::from_hours(24),
+    audit_age: Duration::from_hours(24),
+    audit_rows: 10_000,
 };
 
 fn key(number: u128) -> ApiKey {
@@ -298,7 +300,8 @@ async fn a_sweep_removes_by_age_and_size_and_never_what_is_still_under_way() {
             messages: 1200,
             answers: 0,
             inbound: 1,
-            deliveries: 0
+            deliveries: 0,
+            audit: 0,
         }
     );
     let instance = InstanceId::from_u128(1);
