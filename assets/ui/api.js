@@ -1,6 +1,6 @@
-// The public API, called with the key of this tab, else by the cookie of a sign-in. Nothing here knows the page.
+// The public API, by this tab's key, else by the cookie of a sign-in.
 
-/** What went wrong, in the API's own shape; `gateway_gone` is ours: no answer at all. */
+/** In the API's own shape; `gateway_gone` is ours: no answer at all. */
 export class ApiError extends Error {
   constructor(status, code, message, details = null, requestId = null) {
     super(message);
@@ -12,23 +12,23 @@ const STORED_KEY = 'whatisup.key';
 const ANSWER_WITHIN_MS = 30_000;
 
 class Api extends EventTarget {
-  /** Milliseconds the server's clock is ahead of ours: countdowns must not depend on this computer's clock. */
+  /** Milliseconds the server's clock is ahead of ours; countdowns follow the server's. */
   skew = 0;
   #key = sessionStorage.getItem(STORED_KEY);
 
   get key() { return this.#key; }
 
-  /** Kept for this tab only; `null` forgets it. */
+  /** For this tab only. */
   set key(key) {
     this.#key = key;
     if (key) sessionStorage.setItem(STORED_KEY, key);
     else sessionStorage.removeItem(STORED_KEY);
   }
 
-  /** The server's time now, in milliseconds. */
+  /** The server's time, in milliseconds. */
   now() { return Date.now() + this.skew; }
 
-  /** `fetch` with the clock; throws `ApiError` for anything but a success. */
+  /** Throws `ApiError` for anything but a success. */
   async fetch(path, { headers = {}, ...options } = {}) {
     let answer;
     try {
@@ -42,8 +42,9 @@ class Api extends EventTarget {
       throw new ApiError(0, 'gateway_gone', cause.name === 'TimeoutError' ? 'No answer in time.' : 'The gateway does not answer.');
     }
     const date = Date.parse(answer.headers.get('Date') ?? '');
-    // The header has whole seconds: take the middle, and ignore what is only rounding.
-    if (date) this.skew = Math.abs(date + 500 - Date.now()) > 1500 ? date + 500 - Date.now() : 0;
+    // It has whole seconds: less is only rounding.
+    const ahead = date + 500 - Date.now();
+    if (date) this.skew = Math.abs(ahead) > 1500 ? ahead : 0;
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => null);
     const { code = `http_${answer.status}`, message = answer.statusText, details = null } = body?.error ?? {};
@@ -68,7 +69,7 @@ class Api extends EventTarget {
 
   post(path, body) { return this.call('POST', path, body); }
 
-  /** Every page of a list, up to `cap` items. */
+  /** All of a list, up to `cap` items. */
   async list(path, cap = 2000) {
     const items = [];
     let cursor = null;
@@ -84,48 +85,13 @@ class Api extends EventTarget {
 export const api = new Api();
 export const instancePath = (id) => `/v1/instances/${encodeURIComponent(id)}`;
 
-// The event stream: Server-Sent Events over fetch, because EventSource cannot carry a key in a header.
-
-/** Cuts a byte stream's text into frames. Pure, so that chunks may break anywhere, also inside CR LF. */
-export class FrameParser {
-  #rest = '';
-  #data = [];
-  #id = null;
-  #afterCr = false;
-
-  /** Returns `{data, id}` per complete frame, and `{comment}` per comment line. */
-  feed(text) {
-    const more = this.#afterCr && text.startsWith('\n') ? text.slice(1) : text;
-    if (text) this.#afterCr = text.endsWith('\r');
-    const lines = (this.#rest + more).split(/\r\n|\r|\n/);
-    this.#rest = lines.pop();
-    const frames = [];
-    for (const line of lines) {
-      if (line === '') {
-        if (this.#data.length) frames.push({ data: this.#data.join('\n'), id: this.#id });
-        this.#data = [];
-        this.#id = null;
-      } else if (line.startsWith(':')) {
-        frames.push({ comment: line.slice(1).trim() });
-      } else {
-        const colon = line.indexOf(':');
-        const field = colon < 0 ? line : line.slice(0, colon);
-        const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
-        if (field === 'data') this.#data.push(value);
-        else if (field === 'id' && !value.includes('\0')) this.#id = value;
-      }
-    }
-    return frames;
-  }
-}
-
-// The server comments every 25 s; longer silence means a dead connection that nobody closed.
+// The server says something every 25 s: this long a silence is a dead connection.
 const SILENCE_MS = 35_000;
 const LONGEST_WAIT_MS = 10_000;
-// Only a connection that lasted starts the waits over: a server that accepts and hangs up is not hammered.
+// Only a connection that lasted starts the waits over.
 const SETTLED_MS = 5_000;
 
-/** Holds the stream open: `open` {resumed}, `event` {event}, `alive`, `closed` {retryAt, error}, `refused` {error}. */
+/** Holds the stream open, over fetch, because EventSource cannot send a key. Tells `open` {resumed}, `event` {event}, `alive`, `closed` {retryAt, error}, `refused` {error}. */
 export class EventStream extends EventTarget {
   lastEventId = null;
   #running = false;
@@ -133,8 +99,7 @@ export class EventStream extends EventTarget {
   #wake = () => {};
   #abort = () => {};
 
-  start(lastEventId = null) {
-    if (this.#running) return;
+  start(lastEventId) {
     this.lastEventId = lastEventId;
     this.#running = true;
     this.#run();
@@ -146,7 +111,7 @@ export class EventStream extends EventTarget {
     this.#wake();
   }
 
-  /** Tries at once instead of waiting: the network is back, or a person asked. */
+  /** Tries at once instead of waiting. */
   nudge() { this.#wake(); }
 
   async #run() {
@@ -163,7 +128,7 @@ export class EventStream extends EventTarget {
         this.#tell('refused', { error });
         return;
       }
-      // An id the server does not know (its state was reset) must not keep us out for ever.
+      // Perhaps an id the server does not know any more.
       if (error?.status === 400 || error?.status === 404) this.lastEventId = null;
       const backoff = Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.#attempt) * (0.75 + Math.random() / 4);
       const wait = Math.max(backoff, Math.min(LONGEST_WAIT_MS, (error?.retryAfter ?? 0) * 1000));
@@ -188,7 +153,7 @@ export class EventStream extends EventTarget {
       });
       settled = setTimeout(() => { this.#attempt = 0; }, SETTLED_MS);
       this.#tell('open', { resumed: this.lastEventId !== null });
-      const parser = new FrameParser();
+      let rest = '';
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { value, done } = await reader.read();
@@ -196,12 +161,13 @@ export class EventStream extends EventTarget {
         clearTimeout(silence);
         silence = setTimeout(this.#abort, SILENCE_MS);
         this.#tell('alive');
-        for (const frame of parser.feed(value)) {
-          if (frame.data === undefined) continue;
-          if (frame.id) this.lastEventId = frame.id;
-          let event;
-          try { event = JSON.parse(frame.data); } catch { continue; }
-          this.#tell('event', { event });
+        // Frames end with an empty line, a chunk anywhere; the gateway writes an event on one line.
+        const frames = (rest + value).split('\n\n');
+        rest = frames.pop();
+        for (const frame of frames) {
+          const { id, data } = Object.fromEntries(frame.split('\n').map((line) => line.split(/: (.*)/s)));
+          if (id) this.lastEventId = id;
+          if (data) this.#tell('event', { event: JSON.parse(data) });
         }
       }
     } finally {

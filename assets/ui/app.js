@@ -49,7 +49,8 @@ function settings() {
   const select = h('select', { class: 'input quiet', 'aria-label': t('language'), 'data-testid': 'language' },
     Object.entries(languages).map(([code, name]) => h('option', { value: code, lang: code, selected: code === language }, name)));
   select.addEventListener('change', async () => {
-    await choose(select.value);
+    // With the gateway gone it stays as it is.
+    await choose(select.value).catch(() => {});
     build();
     document.querySelector('[data-testid="language"]')?.focus();
   });
@@ -60,7 +61,7 @@ function frame() {
   const badge = (id) => h('span', { class: 'n turn', hidden: true, id });
   const link = (href, symbol, label, extra) => h('li', {}, h('a', { href, 'data-nav': href }, icon(symbol), label, extra));
   const docs = (className) => h('a', { class: className, href: '/openapi.json' }, icon('docs'), t('api'));
-  const out = h('button', { class: 'btn ghost small', type: 'button', 'data-testid': api.key ? 'forget-key' : 'sign-out', onclick: () => signOut(out) }, icon('key'), t(api.key ? 'forget' : 'signOut'));
+  const out = h('button', { class: 'btn ghost small', type: 'button', 'data-testid': api.key ? 'forget-key' : 'sign-out', onclick: () => signOut(out) }, icon(api.key ? 'key' : 'out'), t(api.key ? 'forget' : 'signOut'));
   return [
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, t('skip')),
     h('div', { class: 'app' },

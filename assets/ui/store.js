@@ -1,9 +1,9 @@
-// What this tab knows: the instances, the newest events, the test conversations. Views read it and listen.
+// What this tab knows. Views read it and listen.
 import { api, EventStream, instancePath } from './api.js';
 
 const KEPT_EVENTS = 500;
 const KEPT_MESSAGES = 50;
-// After a reload the list is filled again from the journal, starting at the oldest of the last hundred.
+// After a reload so many are fetched again from the journal.
 const REFILLED_EVENTS = 100;
 const RESUME_FROM = 'whatisup.resume';
 const REFRESH_MS = 30_000;
@@ -16,7 +16,7 @@ const MESSAGE_STATES = {
 
 class Store extends EventTarget {
   instances = new Map();
-  /** Newest first; also seams: `{seam: 'resumed'|'gap', …}`. */
+  /** Newest first, with seams: `{seam: 'resumed'|'gap', …}`. */
   events = [];
   /** `connecting`, `live`, `gone` (with `retryAt`), or `refused` (may not read events). */
   link = 'connecting';
@@ -24,7 +24,7 @@ class Store extends EventTarget {
   freshAt = 0;
   loaded = false;
   sandbox = null;
-  /** The webhook endpoints, with how they do. */
+  /** Of webhooks. */
   endpoints = [];
   #chats = new Map();
   #states = new Map();
@@ -70,7 +70,7 @@ class Store extends EventTarget {
 
   retryNow() { this.#stream?.nudge(); }
 
-  /** Asks for the whole list; calls that overlap share one answer. */
+  /** Calls that overlap share one answer. */
   load() {
     this.#loading ??= this.#load(this.#stream).finally(() => { this.#loading = null; });
     return this.#loading;
@@ -92,10 +92,9 @@ class Store extends EventTarget {
     this.#tell('endpoints');
   }
 
-  /** How many endpoints do not take what they are sent. */
   get failing() { return this.endpoints.filter(({ health }) => health.status === 'failing').length; }
 
-  /** Puts an instance as the server answered it. */
+  /** As the server answered it. */
   put(instance) {
     if (!instance?.id) return;
     this.instances.set(instance.id, instance);
@@ -119,7 +118,7 @@ class Store extends EventTarget {
     this.#tell('instances');
   }
 
-  /** The test conversation of an instance, oldest first. */
+  /** The test conversation, oldest first. */
   chat(id) {
     if (!this.#chats.has(id)) this.#chats.set(id, []);
     return this.#chats.get(id);
@@ -148,14 +147,14 @@ class Store extends EventTarget {
     this.#lostAt = 0;
     this.freshAt = Date.now();
     this.#setLink('live');
-    // Also the first time: what changed between the first list and the opening would be seen by neither.
+    // Also the first time: neither list nor stream has what happened between the two.
     this.load().catch((error) => this.#tell('trouble', { error }));
   }
 
   #closed({ error, attempt, retryAt }) {
     if (!this.#lostAt) this.#lostAt = this.freshAt || Date.now();
     this.retryAt = retryAt;
-    // A clean end is followed at once by a new start: only a failed one is worth a word.
+    // A clean end is followed at once by a new start.
     if (error || attempt > 1) this.#setLink('gone', { error });
   }
 
@@ -185,7 +184,7 @@ class Store extends EventTarget {
     this.#tell('events', { added });
   }
 
-  /** Events from before the reconnection were missed and are now fetched: one line in the list says so. */
+  /** Missed events are fetched now: one line in the list says so. */
   #joinSeam(event, added) {
     if (!this.#seam) return;
     if (Date.parse(event.occurred_at) < this.#openedAt) {
@@ -249,7 +248,7 @@ class Store extends EventTarget {
     this.#tell('chat', { id });
   }
 
-  /** Gathers what changed for a moment, then asks: one by one for few, the whole list for many. */
+  /** Gathers for a moment, then asks: one by one for few, the whole list for many. */
   #refresh(id) {
     if (!id) return;
     this.#dirty.add(id);

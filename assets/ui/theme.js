@@ -1,7 +1,5 @@
-// Runs before the first paint, so that a chosen theme does not flash in the other one.
-// "system" is the absence of the attribute: tokens.css then follows the machine.
-(() => {
-  let theme = null;
-  try { theme = localStorage.getItem('whatisup.theme'); } catch { /* storage may be switched off */ }
-  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
-})();
+// Before the first paint, so that nothing flashes. Without the attribute the style follows the machine.
+try {
+  const theme = localStorage.getItem('whatisup.theme');
+  if (theme && theme !== 'system') document.documentElement.dataset.theme = theme;
+} catch { /* storage may be switched off */ }

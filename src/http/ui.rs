@@ -1,7 +1,15 @@
 //! The page: files that are compiled in, and a polite answer to every other path.
 
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use rust_embed::RustEmbed;
@@ -24,6 +32,30 @@ const NOT_FOUND: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\
     <title>Not found · WhatIsUp</title><h1>There is nothing here</h1>\
     <p>Go to <a href=\"/\">the page</a>, or see <a href=\"/openapi.json\">what the API offers</a>.</p></html>";
 
+/// Each file as it travels to whoever can unpack it, packed when it was first asked for.
+static PACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+
+fn pack(file: &[u8]) -> Bytes {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    // Neither can fail: the target is memory.
+    let _ = packer.write_all(file);
+    packer.finish().unwrap_or_default().into()
+}
+
+/// Whether the caller takes gzip: named, and not with a weight of nothing.
+fn unpacks(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(ACCEPT_ENCODING).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| {
+            let mut parts = coding.split(';').map(str::trim);
+            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+            let weight = |part: &str| part.strip_prefix("q=")?.parse::<f32>().ok();
+            named && !parts.filter_map(weight).any(|weight| weight <= 0.0)
+        })
+}
+
 /// Answers what is neither API nor health.
 pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Reply, Error> {
     let name = match path {
@@ -36,7 +68,10 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Reply,
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(error::method_not_allowed("GET, HEAD"));
     }
-    let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
+    let packed = unpacks(headers);
+    // Another encoding is another thing to keep.
+    let form = if packed { "-gzip" } else { "" };
+    let tag = format!("\"{}{form}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
     let known = headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -47,8 +82,18 @@ pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Result<Reply,
     let mut reply = if known {
         Reply::bytes_of(StatusCode::NOT_MODIFIED, "text/plain", "")
     } else {
-        Reply::bytes_of(StatusCode::OK, "application/octet-stream", file.data.into_owned())
+        let bytes = if packed {
+            let mut kept = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.entry(name.to_owned()).or_insert_with(|| pack(&file.data)).clone()
+        } else {
+            file.data.into_owned().into()
+        };
+        Reply::bytes_of(StatusCode::OK, "application/octet-stream", bytes)
     };
+    reply.vary_on("Accept-Encoding");
+    if packed && !known {
+        reply.set(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     if let Ok(kind) = HeaderValue::from_str(&content_type(file.metadata.mimetype())) {
         reply.set(CONTENT_TYPE, kind);
     }
@@ -97,6 +142,8 @@ fn not_found(headers: &HeaderMap) -> Result<Reply, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn get(path: &str, headers: &[(HeaderName, &str)]) -> Result<Reply, Error> {
@@ -119,6 +166,62 @@ mod tests {
             (again.status(), again.bytes()),
             (StatusCode::NOT_MODIFIED, b"".as_slice())
         );
+    }
+
+    #[test]
+    fn who_can_unpack_gets_it_packed_and_under_a_tag_of_its_own() {
+        let plain = get("/app.js", &[]).unwrap();
+        assert_eq!(plain.header(CONTENT_ENCODING), None);
+        for refusal in ["identity", "br", "gzip;q=0", "gzip; q=0.0, br"] {
+            let reply = get("/app.js", &[(ACCEPT_ENCODING, refusal)]).unwrap();
+            assert_eq!(reply.bytes(), plain.bytes(), "{refusal}");
+        }
+        for wish in ["gzip", "gzip, deflate, br, zstd", "br;q=1, GZIP;q=0.5"] {
+            let packed = get("/app.js", &[(ACCEPT_ENCODING, wish)]).unwrap();
+            assert_eq!(packed.header(CONTENT_ENCODING), Some("gzip"), "{wish}");
+            assert_eq!(packed.header(http::header::VARY), Some("Accept-Encoding"));
+            assert_eq!(packed.header(CONTENT_TYPE), plain.header(CONTENT_TYPE));
+            assert_ne!(packed.header(ETAG), plain.header(ETAG));
+            assert!(packed.bytes().len() < plain.bytes().len() / 2);
+            let mut unpacked = Vec::new();
+            flate2::read::GzDecoder::new(packed.bytes())
+                .read_to_end(&mut unpacked)
+                .unwrap();
+            assert_eq!(unpacked, plain.bytes());
+            let tag = packed.header(ETAG).unwrap();
+            let again = get("/app.js", &[(ACCEPT_ENCODING, wish), (IF_NONE_MATCH, tag)]).unwrap();
+            assert_eq!(
+                (again.status(), again.header(CONTENT_ENCODING)),
+                (StatusCode::NOT_MODIFIED, None)
+            );
+        }
+    }
+
+    /// The limit of the whole page, in bytes: it is opened over bad links, and every byte of it is read by people.
+    const MOST: usize = 60_000;
+
+    #[test]
+    fn the_page_is_small_as_one_archive_and_for_one_visitor_in_the_wordiest_language() {
+        let mut names: Vec<_> = Assets::iter().collect();
+        names.sort();
+        let (mut all, mut visitor, mut languages) = (Vec::new(), 0, Vec::new());
+        for name in names {
+            let file = Assets::get(&name).unwrap();
+            all.extend_from_slice(&file.data);
+            let packed = pack(&file.data).len();
+            println!("{packed:6} {name}");
+            if name.starts_with("i18n/") && name != "i18n/index.js" {
+                languages.push(packed);
+            } else {
+                visitor += packed;
+            }
+        }
+        assert_eq!(languages.len(), 3);
+        visitor += languages.into_iter().max().unwrap();
+        let whole = pack(&all).len();
+        println!("{whole} bytes as one archive, {visitor} bytes for one visitor, of {MOST}");
+        assert!(whole <= MOST, "{whole} bytes as one archive");
+        assert!(visitor <= MOST, "{visitor} bytes for one visitor");
     }
 
     #[test]

@@ -1,11 +1,8 @@
-// Words: one file per language, each with the same keys. A value is a string or a function of its parts.
-import en from './en.js';
-
+// Words: one file per language, each with the same keys; only the chosen one is loaded. A value is a string or a function of its parts.
 export const languages = { en: 'English', pt: 'Português', es: 'Español' };
 const STORED = 'whatisup.language';
-const loaders = { pt: () => import('./pt.js'), es: () => import('./es.js') };
 
-let words = en;
+let words = {};
 export let language = 'en';
 
 /** The chosen language, else the first of the browser's that is spoken here. */
@@ -17,19 +14,19 @@ export function preferred() {
 }
 
 export async function use(wanted) {
-  words = wanted in loaders ? (await loaders[wanted]()).default : en;
-  language = wanted in languages ? wanted : 'en';
+  words = (await import(`./${wanted}.js`)).default;
+  language = wanted;
   document.documentElement.lang = language === 'pt' ? 'pt-BR' : language;
 }
 
 export async function choose(wanted) {
-  try { localStorage.setItem(STORED, wanted); } catch { /* lasts as long as the page then */ }
   await use(wanted);
+  try { localStorage.setItem(STORED, wanted); } catch { /* lasts as long as the page then */ }
 }
 
-/** The text for a key; a missing translation falls back to English, a missing key shows itself. */
+/** The text for a key; a missing one shows itself. */
 export function t(key, ...parts) {
-  const word = words[key] ?? en[key] ?? key;
+  const word = words[key] ?? key;
   return typeof word === 'function' ? word(...parts) : word;
 }
 
