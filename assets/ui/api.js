@@ -74,7 +74,7 @@ class Api extends EventTarget {
     const items = [];
     let cursor = null;
     do {
-      const page = await this.get(`${path}?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+      const page = await this.get(`${path}${path.includes('?') ? '&' : '?'}limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
       items.push(...page.data);
       cursor = page.next_cursor;
     } while (cursor && items.length < cap);

@@ -129,6 +129,10 @@ export const unread = (error) => (error.status === 403
   ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), ' ', h('code', {}, error.details?.required_scope ?? ''))
   : trouble(t('couldNotLoad'), error));
 
+const SHAPES = { good: 'connected', work: 'connecting', warn: 'disconnected', bad: 'failed' };
+/** What a tone marks; without one just the text. */
+export const mark = (tone, text) => h('span', { class: tone && `st ${tone}` }, tone && icon(SHAPES[tone]), text);
+
 /** A time in words, the exact one as its title. */
 export const time = (at, text = relative(at)) => h('time', { datetime: at, title: exact(at) }, text);
 
@@ -161,6 +165,15 @@ export const living = (seconds, get, paint) => Object.assign(h('wu-living', { cl
 
 export const table = (caption, heads, rows) => h('table', { class: 't' }, h('caption', { class: 'sr' }, caption),
   h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))), h('tbody', {}, rows));
+
+/** One-of chips: each sets its value, the one that `get` gives is pressed; `mark` looks again. */
+export function chips(label, choices, get, set) {
+  const row = h('div', { class: 'chips', role: 'group', 'aria-label': label });
+  const mark = () => { for (const chip of row.children) chip.setAttribute('aria-pressed', String(chip.value === get())); };
+  row.append(...choices.map(([value, text]) => h('button', { class: 'chip', type: 'button', value, onclick: () => { set(value); mark(); } }, text)));
+  mark();
+  return [row, mark];
+}
 
 /** Shows it at the top of the page. */
 export function notice(what, error) {
@@ -201,7 +214,7 @@ function complain(form, error) {
     const id = `${control.id}-problem`;
     control.setAttribute('aria-invalid', 'true');
     control.setAttribute('aria-describedby', id);
-    control.after(h('p', { class: 'bad sm complaint', id, role: 'alert' }, has(`problem.${problem}`) ? t(`problem.${problem}`) : problem));
+    (control.closest('.row') ?? control).after(h('p', { class: 'bad sm complaint', id, role: 'alert' }, has(`problem.${problem}`) ? t(`problem.${problem}`) : problem));
     return false;
   });
   form.querySelector('[aria-invalid]')?.focus();
@@ -224,10 +237,8 @@ export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, 
       event.preventDefault();
       busy(submit, async () => {
         problem.replaceChildren();
-        for (const complaint of form.querySelectorAll('.complaint')) {
-          complaint.previousElementSibling.removeAttribute('aria-invalid');
-          complaint.remove();
-        }
+        for (const control of form.querySelectorAll('[aria-invalid]')) control.removeAttribute('aria-invalid');
+        for (const complaint of form.querySelectorAll('.complaint')) complaint.remove();
         try {
           result = await work(problem);
           if (result !== undefined) dialog.close();

@@ -40,6 +40,15 @@ export function relative(time) {
   return new Intl.RelativeTimeFormat(locale()).format(Math.round(seconds / (step || 1)), unit);
 }
 
+/** The word for what a scope or an action begins with. */
+export const area = (name) => t(has(`kind.${name}`) ? `kind.${name}` : name);
+
+/** "84 MB". */
+export function bytes(count) {
+  const [size, unit] = count >= 1e9 ? [1e9, 'gigabyte'] : [1e6, 'megabyte'];
+  return new Intl.NumberFormat(locale(), { style: 'unit', unit, maximumSignificantDigits: 3 }).format(count / size);
+}
+
 export const short = (seconds) => `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(seconds)} s`;
 
 /** A number or address as it is dialled. */

@@ -79,9 +79,15 @@ export default {
   // keys
   keys: 'Keys', keysWork: (n) => `${number(n)} key${s(n)} work${n === 1 ? 's' : ''}.`, keysOver: (n) => `${number(n)} expired.`, keysSoon: (n) => `${number(n)} end${n === 1 ? 's' : ''} within a week.`,
   keysLead: 'A program shows its key with every call. Give each its own, with no more rights than it needs.', keysOnlyRead: 'Your key may see keys, not make or revoke them.',
-  newKey: 'New key', may: 'May', 'may.read': 'Read', 'may.write': 'Change', 'may.send': 'Send', everything: 'Everything', sendOnly: 'Send only', readOnly: 'Read only', expiry: 'Expires', never: 'Never expires', lastUsed: 'Last used', neverUsed: 'Never used', used: (when) => `used ${when}`, expires: (when) => `expires ${when}`, expired: (when) => `expired ${when}`,
-  testKey: 'For tests: begins with zpk_test_, works alike', keyOnce: 'Copy this key now. It is shown once.', keyKept: 'The gateway keeps only a fingerprint of it.', keyTry: 'Try it', keyNotCopied: 'It has not been copied, and nobody can show it again. Close all the same?',
+  newKey: 'New key', may: 'May', read: 'Read', update: 'Change', everything: 'Everything', sendOnly: 'Send only', readOnly: 'Read only', expiry: 'Expires', never: 'Never expires', lastUsed: 'Last used', neverUsed: 'Never used', used: (when) => `used ${when}`, expires: (when) => `expires ${when}`, expired: (when) => `expired ${when}`,
+  testKey: 'For tests: begins with zpk_test_, works alike', keyKept: 'The gateway keeps only a fingerprint of it.', keyTry: 'Try it', keyNotCopied: 'It has not been copied, and nobody can show it again. Close all the same?',
   revoke: 'Revoke', thisOne: 'this one', askRevoke: (name) => `Revoke “${name}”?`, askRevokeText: 'Programs that use it are refused at once, and their event streams end. This cannot be undone.', askRevokeOwn: 'You are signed in with this key: this page closes as well.',
   // system
-  system: 'System',
+  system: 'System', systemLead: 'These facts refresh by themselves.', wellness: (n) => (n ? `${number(n)} thing${s(n)} need${n === 1 ? 's' : ''} a look.` : 'Everything is fine.'),
+  'fact.version': (version, when) => `**WhatIsUp ${version}**, started ${when}.`, 'fact.memory': (now, most) => `**${now} of memory**, ${most} at the most so far.`, 'fact.disk': (used, free, verdict) => `**${used} % of the disk**, ${free} free: ${verdict}.`, 'full.good': 'fine', 'full.warn': 'getting full', 'full.bad': 'full',
+  'fact.store': (size, n, days) => `**${size} of own files**, with ${n} event${s(n)} of the last ${days} days.`, 'fact.outbox': (n) => (n ? `**${n} message${s(n)}** on the way to WhatsApp.` : '**No message** waits for WhatsApp.'),
+  'fact.deliveries': (n, failed, age) => (n ? `**${n} deliver${n === 1 ? 'y waits' : 'ies wait'}**, ${failed} of them after a failure, the oldest for ${age}.` : '**No delivery** waits.'), 'fact.instances': (list) => `**Instances:** ${list || 'none'}.`, 'fact.streams': (n) => `**${n} event stream${s(n)}** open.`,
+  sessions: 'Sign-ins', end: 'End', endOthers: 'End all others', passwordChange: 'Change password', passwordEnds: 'All other sign-ins end.', current_password: 'Current password', new_password: 'New password',
+  'link.docs': 'Every call, to read and to try', 'link.openapi.json': 'For code generators', 'link.llms.txt': 'For language models', 'link.metrics': 'For Prometheus, with a key',
+  audit: 'Who changed what', older: 'Older', when: 'When', who: 'Who', what: 'What', 'by.key': 'API key', 'by.session': 'Dashboard', 'by.owner': 'On the machine', 'by.system': 'The gateway',
 };

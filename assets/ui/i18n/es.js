@@ -88,10 +88,16 @@ export default {
   // keys
   keys: 'Claves', keysWork: (n) => `${number(n)} clave${n === 1 ? ' vale' : 's valen'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'caducó' : 'caducaron'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'termina' : 'terminan'} en una semana.`,
   keysLead: 'Un programa muestra su clave en cada llamada. Da a cada uno la suya, solo con los permisos que necesita.', keysOnlyRead: 'Tu clave puede ver claves, no crearlas ni revocarlas.',
-  newKey: 'Nueva clave', may: 'Puede', 'may.read': 'Leer', 'may.write': 'Cambiar', 'may.send': 'Enviar', everything: 'Todo', sendOnly: 'Solo enviar', readOnly: 'Solo leer', expiry: 'Caduca', never: 'No caduca', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `caduca ${when}`, expired: (when) => `caducó ${when}`,
-  testKey: 'Para pruebas: empieza con zpk_test_, funciona igual', keyOnce: 'Copia esta clave ahora. Solo se muestra una vez.', keyKept: 'El gateway guarda solo una huella de ella.', keyTry: 'Pruébala', keyNotCopied: 'No se ha copiado, y nadie puede mostrarla otra vez. ¿Cerrar de todos modos?',
+  newKey: 'Nueva clave', may: 'Puede', read: 'Leer', update: 'Cambiar', everything: 'Todo', sendOnly: 'Solo enviar', readOnly: 'Solo leer', expiry: 'Caduca', never: 'No caduca', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `caduca ${when}`, expired: (when) => `caducó ${when}`,
+  testKey: 'Para pruebas: empieza con zpk_test_, funciona igual', keyKept: 'El gateway guarda solo una huella de ella.', keyTry: 'Pruébala', keyNotCopied: 'No se ha copiado, y nadie puede mostrarla otra vez. ¿Cerrar de todos modos?',
   revoke: 'Revocar', thisOne: 'esta', askRevoke: (name) => `¿Revocar “${name}”?`, askRevokeText: 'Los programas que la usan se rechazan al momento, y sus flujos de eventos terminan. No se puede deshacer.', askRevokeOwn: 'Entraste con esta clave: esta página también se cierra.',
   'problem.must not be empty': 'no puede quedar vacío', 'problem.must be in the future': 'tiene que estar en el futuro', 'error.instance_scoped_key': 'Esta clave vale para una sola instancia; esto pide una para todas.',
   // system
-  system: 'Sistema',
+  system: 'Sistema', systemLead: 'Estos datos se actualizan solos.', wellness: (n) => (n ? `${number(n)} cosa${n === 1 ? ' pide' : 's piden'} atención.` : 'Todo está bien.'),
+  'fact.version': (version, when) => `**WhatIsUp ${version}**, iniciado ${when}.`, 'fact.memory': (now, most) => `**${now} de memoria**, como máximo ${most} hasta ahora.`, 'fact.disk': (used, free, verdict) => `**${used} % del disco**, ${free} libres: ${verdict}.`, 'full.good': 'bien', 'full.warn': 'se está llenando', 'full.bad': 'lleno',
+  'fact.store': (size, n, days) => `**${size} en archivos propios**, con ${n} evento${s(n)} de los últimos ${days} días.`, 'fact.outbox': (n) => (n ? `**${n} mensaje${s(n)}** en camino a WhatsApp.` : '**Ningún mensaje** espera a WhatsApp.'),
+  'fact.deliveries': (n, failed, age) => (n ? `**${n} entrega${n === 1 ? ' espera' : 's esperan'}**, ${failed} tras un fallo, la más antigua desde hace ${age}.` : '**Ninguna entrega** espera.'), 'fact.instances': (list) => `**Instancias:** ${list || 'ninguna'}.`, 'fact.streams': (n) => `**${n} flujo${s(n)} de eventos** abierto${s(n)}.`,
+  sessions: 'Accesos', end: 'Cerrar', endOthers: 'Cerrar los demás', passwordChange: 'Cambiar contraseña', passwordEnds: 'Todos los demás accesos se cierran.', current_password: 'Contraseña actual', new_password: 'Nueva contraseña',
+  'link.docs': 'Todas las llamadas, para leer y probar', 'link.openapi.json': 'Para generadores de código', 'link.llms.txt': 'Para modelos de lenguaje', 'link.metrics': 'Para Prometheus, con una clave',
+  audit: 'Quién cambió qué', older: 'Anteriores', when: 'Cuándo', who: 'Quién', what: 'Qué', 'by.key': 'Clave de API', 'by.session': 'Panel', 'by.owner': 'En el equipo', 'by.system': 'El gateway',
 };

@@ -88,10 +88,16 @@ export default {
   // keys
   keys: 'Chaves', keysWork: (n) => `${number(n)} chave${n === 1 ? ' vale' : 's valem'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'expirou' : 'expiraram'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'acaba' : 'acabam'} em até uma semana.`,
   keysLead: 'Um programa mostra sua chave em cada chamada. Dê a cada um a sua, só com os direitos de que precisa.', keysOnlyRead: 'Sua chave pode ver chaves, não criá-las nem revogá-las.',
-  newKey: 'Nova chave', may: 'Pode', 'may.read': 'Ler', 'may.write': 'Alterar', 'may.send': 'Enviar', everything: 'Tudo', sendOnly: 'Só enviar', readOnly: 'Só ler', expiry: 'Expira', never: 'Não expira', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `expira ${when}`, expired: (when) => `expirou ${when}`,
-  testKey: 'Para testes: começa com zpk_test_, funciona igual', keyOnce: 'Copie esta chave agora. Ela só aparece uma vez.', keyKept: 'O gateway guarda só uma impressão digital dela.', keyTry: 'Experimente', keyNotCopied: 'Ela não foi copiada, e ninguém pode mostrá-la de novo. Fechar mesmo assim?',
+  newKey: 'Nova chave', may: 'Pode', read: 'Ler', update: 'Alterar', everything: 'Tudo', sendOnly: 'Só enviar', readOnly: 'Só ler', expiry: 'Expira', never: 'Não expira', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `expira ${when}`, expired: (when) => `expirou ${when}`,
+  testKey: 'Para testes: começa com zpk_test_, funciona igual', keyKept: 'O gateway guarda só uma impressão digital dela.', keyTry: 'Experimente', keyNotCopied: 'Ela não foi copiada, e ninguém pode mostrá-la de novo. Fechar mesmo assim?',
   revoke: 'Revogar', thisOne: 'esta', askRevoke: (name) => `Revogar “${name}”?`, askRevokeText: 'Os programas que a usam são recusados na hora, e seus fluxos de eventos terminam. Não dá para desfazer.', askRevokeOwn: 'Você entrou com esta chave: esta página também fecha.',
   'problem.must not be empty': 'não pode ficar vazio', 'problem.must be in the future': 'precisa estar no futuro', 'error.instance_scoped_key': 'Esta chave vale para uma só instância; isto pede uma chave para todas.',
   // system
-  system: 'Sistema',
+  system: 'Sistema', systemLead: 'Estes fatos se atualizam sozinhos.', wellness: (n) => (n ? `${number(n)} coisa${n === 1 ? ' pede' : 's pedem'} atenção.` : 'Está tudo bem.'),
+  'fact.version': (version, when) => `**WhatIsUp ${version}**, iniciado ${when}.`, 'fact.memory': (now, most) => `**${now} de memória**, no máximo ${most} até agora.`, 'fact.disk': (used, free, verdict) => `**${used} % do disco**, ${free} livres: ${verdict}.`, 'full.good': 'tudo bem', 'full.warn': 'enchendo', 'full.bad': 'cheio',
+  'fact.store': (size, n, days) => `**${size} em arquivos próprios**, com ${n} evento${s(n)} dos últimos ${days} dias.`, 'fact.outbox': (n) => (n ? `**${n} mensage${n === 1 ? 'm' : 'ns'}** a caminho do WhatsApp.` : '**Nenhuma mensagem** aguarda o WhatsApp.'),
+  'fact.deliveries': (n, failed, age) => (n ? `**${n} entrega${n === 1 ? ' aguarda' : 's aguardam'}**, ${failed} após falha, a mais antiga há ${age}.` : '**Nenhuma entrega** aguarda.'), 'fact.instances': (list) => `**Instâncias:** ${list || 'nenhuma'}.`, 'fact.streams': (n) => `**${n} fluxo${s(n)} de eventos** aberto${s(n)}.`,
+  sessions: 'Acessos', end: 'Encerrar', endOthers: 'Encerrar os outros', passwordChange: 'Trocar senha', passwordEnds: 'Todos os outros acessos terminam.', current_password: 'Senha atual', new_password: 'Nova senha',
+  'link.docs': 'Todas as chamadas, para ler e testar', 'link.openapi.json': 'Para geradores de código', 'link.llms.txt': 'Para modelos de linguagem', 'link.metrics': 'Para o Prometheus, com uma chave',
+  audit: 'Quem mudou o quê', older: 'Mais antigos', when: 'Quando', who: 'Quem', what: 'O quê', 'by.key': 'Chave de API', 'by.session': 'Painel', 'by.owner': 'Na máquina', 'by.system': 'O gateway',
 };
