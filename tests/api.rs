@@ -4,3 +4,4 @@ mod access;
 mod limits;
 mod refusals;
 mod resources;
+mod sessions;

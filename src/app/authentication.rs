@@ -37,6 +37,11 @@ pub fn by_stream_token(app: &App, token: &str) -> Result<Caller, Error> {
     Ok(caller)
 }
 
+/// The caller behind the cookie of a sign-in.
+pub fn by_cookie(app: &App, cookie: &str) -> Result<Caller, Error> {
+    app.sessions.by_cookie(cookie)
+}
+
 fn caller_of(app: &App, key: &ApiKey) -> Result<Caller, Error> {
     if key.expires_at.is_some_and(|at| at <= clock::now()) {
         return Err(Error::new(

@@ -16,10 +16,10 @@ use super::App;
 use super::instances;
 use crate::bus::{self, Bus, Subscription};
 use crate::domain::Timestamp;
-use crate::domain::access::{Caller, Scope};
+use crate::domain::access::{Caller, Holder, Scope};
 use crate::domain::error::{Code, Error};
 use crate::domain::event::{API_VERSION, EventFilter, EventName, SharedFrame};
-use crate::domain::id::{EventId, InstanceId, KeyId};
+use crate::domain::id::{EventId, InstanceId};
 use crate::store::{ReadError, Store};
 use crate::sys::clock;
 
@@ -29,11 +29,11 @@ const PAGE: usize = 200;
 /// Frames that wait together are handed out as one piece up to this size: one write to the socket instead of many.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Open event streams by key, so that they can be counted and ended.
+/// Open event streams by key or sign-in, so that they can be counted and ended.
 #[derive(Clone)]
 pub struct Streams {
     max_per_key: u32,
-    open: Arc<Mutex<HashMap<KeyId, Open>>>,
+    open: Arc<Mutex<HashMap<Holder, Open>>>,
     /// How many are open, of keys and of the owner.
     all: Arc<AtomicUsize>,
 }
@@ -45,7 +45,7 @@ struct Open {
 }
 
 impl Streams {
-    /// No streams yet; at most `max_per_key` of one key.
+    /// No streams yet; at most `max_per_key` of one key or sign-in.
     pub fn new(max_per_key: u32) -> Self {
         Self {
             max_per_key,
@@ -64,48 +64,52 @@ impl Streams {
         self.max_per_key
     }
 
-    /// How many this key holds open.
-    pub fn open_of(&self, key: Option<KeyId>) -> u32 {
-        key.map_or(0, |key| self.open().get(&key).map_or(0, |open| open.count))
+    /// How many this key or sign-in holds open.
+    pub fn open_of(&self, holder: Option<Holder>) -> u32 {
+        holder.map_or(0, |holder| self.open().get(&holder).map_or(0, |open| open.count))
     }
 
-    /// Ends every stream of a key.
-    pub(super) fn end_of(&self, key: KeyId) {
-        if let Some(open) = self.open().remove(&key) {
+    /// Ends every stream of a key or sign-in.
+    pub(super) fn end_of(&self, holder: Holder) {
+        if let Some(open) = self.open().remove(&holder) {
             open.ended.cancel();
         }
     }
 
-    fn take(&self, key: Option<KeyId>) -> Result<Seat, Error> {
-        let Some(key) = key else {
+    fn take(&self, holder: Option<Holder>) -> Result<Seat, Error> {
+        let Some(holder) = holder else {
             return Ok(self.seat(None, CancellationToken::new()));
         };
         let mut all = self.open();
-        let open = all.entry(key).or_default();
+        let open = all.entry(holder).or_default();
         if open.count >= self.max_per_key {
             return Err(Error::new(
                 Code::TooManyStreams,
                 format!(
-                    "This key holds {} event streams open, the most allowed. Close some, or read with one stream for many instances.",
+                    "This {} holds {} event streams open, the most allowed. Close some, or read with one stream for many instances.",
+                    match holder {
+                        Holder::Key(_) => "key",
+                        Holder::Login(_) => "sign-in",
+                    },
                     open.count
                 ),
             )
             .with_retry_after(Duration::from_secs(5)));
         }
         open.count += 1;
-        Ok(self.seat(Some(key), open.ended.clone()))
+        Ok(self.seat(Some(holder), open.ended.clone()))
     }
 
-    fn seat(&self, key: Option<KeyId>, ended: CancellationToken) -> Seat {
+    fn seat(&self, holder: Option<Holder>, ended: CancellationToken) -> Seat {
         self.all.fetch_add(1, Ordering::Relaxed);
         Seat {
             streams: self.clone(),
-            key,
+            holder,
             ended,
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<KeyId, Open>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Holder, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,23 +117,23 @@ impl Streams {
 /// One open stream's place in the count; given back on drop.
 struct Seat {
     streams: Streams,
-    key: Option<KeyId>,
+    holder: Option<Holder>,
     ended: CancellationToken,
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.streams.all.fetch_sub(1, Ordering::Relaxed);
-        let Some(key) = self.key else { return };
+        let Some(holder) = self.holder else { return };
         // After a revocation the entry is gone already.
         if self.ended.is_cancelled() {
             return;
         }
         let mut all = self.streams.open();
-        if let Some(open) = all.get_mut(&key) {
+        if let Some(open) = all.get_mut(&holder) {
             open.count -= 1;
             if open.count == 0 {
-                all.remove(&key);
+                all.remove(&holder);
             }
         }
     }
@@ -166,12 +170,17 @@ pub fn subscribe(app: &App, caller: &Caller, wanted: Wanted) -> Result<Reader, E
             "This stream token is for another instance. Ask for one without an instance, or for the right one.",
         )
     })?;
-    let seat = app.streams.take(caller.key)?;
+    let seat = app.streams.take(caller.holder())?;
     // The key may have been revoked between looking it up and taking the seat; from the seat on, revoking ends it.
     if let Some(key) = caller.key
         && app.keys.by_id(key)?.is_none()
     {
         return Err(Error::new(Code::AuthInvalid, "This API key was just revoked."));
+    }
+    if let Some(login) = caller.login
+        && !app.sessions.is_open(login)?
+    {
+        return Err(Error::new(Code::AuthInvalid, "This sign-in has just ended."));
     }
     let phase = match wanted.resume_after {
         None => Phase::Live(app.bus.subscribe(filter)),
@@ -195,9 +204,9 @@ pub enum Ended {
     Closed,
     /// The reader did not keep up; it may resume.
     TooSlow,
-    /// The key was revoked.
+    /// The key was revoked, or the sign-in ended.
     Revoked,
-    /// The key or token expired.
+    /// The key, token or sign-in expired.
     Expired,
     /// The journal could not be read.
     Failed(ReadError),

@@ -19,7 +19,7 @@ use super::events::Streams;
 use super::instances;
 use super::{Page, audit, customer};
 use crate::domain::Timestamp;
-use crate::domain::access::{ApiKey, Caller, Scope};
+use crate::domain::access::{ApiKey, Caller, Holder, Scope};
 use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::{Code, Error, FieldProblem};
 use crate::domain::id::{CustomerId, InstanceId, KeyId};
@@ -271,7 +271,7 @@ impl Keyring {
                 tx.audit(&note.clone().on(Target::key(id, &key.name)))
             })
             .await?;
-        self.streams.end_of(id);
+        self.streams.end_of(Holder::Key(id));
         tracing::info!(key.id = %id, "API key revoked");
         Ok(())
     }

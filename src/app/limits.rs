@@ -1,4 +1,4 @@
-//! How often a key may ask, and how often a stranger may fail.
+//! How often a key or a sign-in may ask, and how often a stranger may fail.
 //!
 //! A bucket is one number, the moment at which it is full again (the generic cell rate algorithm, ITU-T I.371): reading
 //! it costs nothing, which `GET /v1/limits` needs, and it runs on the product's clock, which tests move.
@@ -14,9 +14,8 @@ use serde::Serialize;
 
 use super::App;
 use crate::domain::Timestamp;
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Holder};
 use crate::domain::error::{Code, Error};
-use crate::domain::id::KeyId;
 use crate::sys::clock::{self, Moment};
 
 /// Failed authentications that one client address may cause at once, and a second in the long run.
@@ -107,7 +106,7 @@ impl<K: Eq + Hash> Buckets<K> {
 
 /// Every bucket of the process.
 pub struct Limits {
-    keys: Option<Buckets<KeyId>>,
+    keys: Option<Buckets<Holder>>,
     strangers: Buckets<IpAddr>,
 }
 
@@ -122,17 +121,17 @@ impl Limits {
 
     /// Takes one request from the caller's bucket. `None`: no limit applies.
     pub fn take(&self, caller: &Caller) -> Result<Option<Allowance>, Allowance> {
-        match (&self.keys, caller.key) {
-            (Some(buckets), Some(key)) => buckets.take(key).map(Some),
+        match (&self.keys, caller.holder()) {
+            (Some(buckets), Some(holder)) => buckets.take(holder).map(Some),
             _ => Ok(self.peek(caller)),
         }
     }
 
-    /// What is left in the caller's bucket; a caller without a key has a full one. `None`: limits are off.
+    /// What is left in the caller's bucket; the owner on the admin socket has a full one. `None`: limits are off.
     pub fn peek(&self, caller: &Caller) -> Option<Allowance> {
         let buckets = self.keys.as_ref()?;
-        Some(match &caller.key {
-            Some(key) => buckets.peek(key),
+        Some(match &caller.holder() {
+            Some(holder) => buckets.peek(holder),
             None => buckets.allowance(Duration::ZERO),
         })
     }
@@ -158,7 +157,7 @@ impl Limits {
 }
 
 /// Whoever has one IPv6 address usually has its whole /64.
-fn subnet(address: IpAddr) -> IpAddr {
+pub(super) fn subnet(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -207,8 +206,8 @@ pub fn get(app: &App, caller: &Caller) -> Report {
             full_at: clock::now().plus(allowance.full_in),
         }),
         streams: StreamLimit {
-            max: caller.key.map(|_| app.streams.max_per_key()),
-            open: app.streams.open_of(caller.key),
+            max: caller.holder().map(|_| app.streams.max_per_key()),
+            open: app.streams.open_of(caller.holder()),
         },
     }
 }
@@ -216,6 +215,7 @@ pub fn get(app: &App, caller: &Caller) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::KeyId;
 
     fn caller(key: u128) -> Caller {
         Caller {

@@ -13,9 +13,12 @@ pub mod keys;
 pub mod limits;
 pub mod messages;
 pub mod metrics;
+pub mod passwords;
+pub mod sessions;
 pub mod settings;
 pub mod stream_tokens;
 pub mod system;
+pub mod throttle;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -59,9 +62,11 @@ pub struct App {
     pub webhooks: Webhooks,
     /// API keys.
     pub keys: keys::Keyring,
-    /// Open event streams, counted by key.
+    /// The dashboard's password and who is signed in.
+    pub sessions: sessions::Sessions,
+    /// Open event streams, counted by key or sign-in.
     pub streams: events::Streams,
-    /// How often each key and each stranger may ask.
+    /// How often each key, each sign-in and each stranger may ask.
     pub limits: Arc<limits::Limits>,
     /// When the process started.
     pub started_at: Timestamp,
@@ -74,11 +79,13 @@ impl App {
     pub fn new(store: Store, bus: Bus, engine: Engine, webhooks: Webhooks, options: &Options) -> App {
         let streams = events::Streams::new(options.max_streams_per_key);
         let keys = keys::Keyring::new(store.clone(), options.pepper).ending(streams.clone());
+        let sessions = sessions::Sessions::new(store.clone(), keys.clone(), streams.clone());
         App {
             store,
             bus,
             engine,
             webhooks,
+            sessions,
             keys,
             streams,
             limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),

@@ -91,10 +91,11 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         simulation.demonstrate(context, &app).await?;
         state.first_start_is_done()?;
     }
+    let page = page_address(address);
     let site_options = http::Options {
         #[cfg(feature = "sandbox")]
         simulator: simulation.inside(),
-        ..site_options(config)
+        ..site_options(config, &page)
     };
     let listeners = http::Listeners {
         tcp: vec![tcp],
@@ -110,7 +111,6 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         #[cfg(feature = "sandbox")]
         simulation,
     };
-    let page = page_address(address);
     tracing::info!(%address, state = %context.state.display(), version = env!("CARGO_PKG_VERSION"), "listening on {page}");
     #[cfg(feature = "sandbox")]
     running.simulation.introduce(context, &running.app, &page);
@@ -268,7 +268,7 @@ fn webhook_options(config: &Config, state: &State) -> Result<webhooks::Options, 
     })
 }
 
-fn site_options(config: &Config) -> http::Options {
+fn site_options(config: &Config, page: &str) -> http::Options {
     let origins = &config.cors.origins;
     http::Options {
         // To the site, no names are all names.
@@ -277,6 +277,7 @@ fn site_options(config: &Config) -> http::Options {
         } else {
             origins.clone()
         },
+        page: page.to_owned(),
         max_connections: config.limits.max_connections as usize,
         #[cfg(feature = "sandbox")]
         simulator: None,

@@ -1,4 +1,6 @@
-//! Who may do what: keys, scopes and callers.
+//! Who may do what: keys, sign-ins, scopes and callers.
+
+use std::time::Duration;
 
 use std::net::IpAddr;
 
@@ -100,6 +102,63 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// Somebody signed in to the dashboard. The cookie itself is never stored: see `app::sessions`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Login {
+    /// Its public name.
+    pub id: LoginId,
+    /// When the password was given.
+    pub created_at: Timestamp,
+    /// Written at most once a minute.
+    pub last_used_at: Timestamp,
+    /// From where the password was given.
+    pub address: Option<String>,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
+}
+
+impl Login {
+    /// How long a sign-in lasts in all.
+    pub const LIFE: Duration = Duration::from_hours(30 * 24);
+
+    /// How long it lasts without being used.
+    pub const IDLE: Duration = Duration::from_hours(7 * 24);
+
+    /// When it ends if it is not used any more.
+    pub fn expires_at(&self) -> Timestamp {
+        self.created_at.plus(Self::LIFE).min(self.last_used_at.plus(Self::IDLE))
+    }
+}
+
+/// The shortest password.
+const PASSWORD_CHARACTERS: usize = 10;
+
+/// The longest password; more would only make hashing slower.
+pub const LONGEST_PASSWORD: usize = 200;
+
+/// What is wrong with a password that is wanted, if anything.
+pub fn password_problem(password: &str) -> Option<&'static str> {
+    let characters = password.chars().count();
+    if characters < PASSWORD_CHARACTERS {
+        Some("must have at least 10 characters; a few unrelated words are easy to keep in mind")
+    } else if characters > LONGEST_PASSWORD {
+        Some("must have at most 200 characters")
+    } else if password.chars().all(|one| password.starts_with(one)) {
+        Some("must not be one character repeated")
+    } else {
+        None
+    }
+}
+
+/// Whose bucket of requests and whose streams are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Holder {
+    /// An API key.
+    Key(KeyId),
+    /// A sign-in to the dashboard.
+    Login(LoginId),
+}
+
 /// Who is calling, once the credential was checked.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Caller {
@@ -152,6 +211,11 @@ impl Caller {
             login: Some(id),
             ..Caller::OWNER
         }
+    }
+
+    /// Whose bucket and streams are counted; the owner on the admin socket has no limits.
+    pub fn holder(&self) -> Option<Holder> {
+        self.key.map(Holder::Key).or(self.login.map(Holder::Login))
     }
 
     /// The caller behind a key.
@@ -211,5 +275,34 @@ impl Caller {
             )),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_long_enough_not_too_long_and_not_one_character() {
+        assert_eq!(password_problem("ten chars!"), None);
+        assert_eq!(password_problem(&"ab".repeat(100)), None);
+        for bad in ["", "nine char", "aaaaaaaaaaaa", "éééééééééééé", &"ab".repeat(101)] {
+            assert!(password_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sign_in_ends_after_a_week_unused_and_after_a_month_in_any_case() {
+        let day = |day: u64| Timestamp::EPOCH.plus(Duration::from_hours(24 * day));
+        let login = |used| Login {
+            id: LoginId::from_u128(1),
+            created_at: day(0),
+            last_used_at: day(used),
+            address: None,
+            user_agent: None,
+        };
+        assert_eq!(login(0).expires_at(), day(7));
+        assert_eq!(login(20).expires_at(), day(27));
+        assert_eq!(login(29).expires_at(), day(30));
     }
 }

@@ -62,7 +62,7 @@ codes! {
     MethodNotAllowed = "method_not_allowed",
     /// Sending needs a connection and there is none.
     NotConnected = "not_connected",
-    /// The instance's state does not allow this.
+    /// The state of the instance, or of the dashboard's password, does not allow this.
     InvalidLifecycleTransition = "invalid_lifecycle_transition",
     /// The instance's task is busy stopping or has crashed.
     InstanceUnavailable = "instance_unavailable",

@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod reply;
 mod route;
+mod session;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,8 @@ use site::{Arrival, Site};
 pub struct Options {
     /// Origins whose pages may call the API from a browser; empty means every origin (a key is needed anyway).
     pub cors_origins: Vec<String>,
+    /// The address of the page as a person can open it, for one-time links.
+    pub page: String,
     /// Connections that may be open at once; more wait in the kernel's queue.
     pub max_connections: usize,
     /// The simulator inside, for the calls under `/v1/sandbox`; without one they answer 404.
@@ -50,6 +53,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            page: "http://127.0.0.1:8080".to_owned(),
             max_connections: 20_000,
             #[cfg(feature = "sandbox")]
             simulator: None,

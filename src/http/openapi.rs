@@ -24,8 +24,8 @@ const WITH_KEY: &[Code] = &[
 /// What every call with a JSON body can meet.
 const WITH_BODY: &[Code] = &[Code::MalformedJson, Code::PayloadTooLarge, Code::UnsupportedMediaType];
 
-/// The document as JSON.
-pub fn document() -> Vec<u8> {
+/// The document as JSON; the cookie of a sign-in has a name of its own on each installation.
+pub fn document(cookie: &str) -> Vec<u8> {
     let mut generator = SchemaSettings::draft2020_12()
         .with(|settings| settings.definitions_path = "/components/schemas".into())
         .into_generator();
@@ -53,6 +53,10 @@ pub fn document() -> Vec<u8> {
             "schemas": generator.take_definitions(true),
             "securitySchemes": {
                 "key": { "type": "http", "scheme": "bearer", "description": "An API key: zpk_live_… or zpk_test_…" },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": cookie,
+                    "description": "A sign-in to the dashboard. It counts on requests of the gateway's own origin only, and not beside an Authorization header",
+                },
                 "token": {
                     "type": "apiKey", "in": "query", "name": "token",
                     "description": "A key or a stream token, for browsers, which cannot set headers on an EventSource",
@@ -122,8 +126,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, error: &Value, even
 fn security(access: Access) -> Value {
     match access {
         Access::Open | Access::Owner => json!([]),
-        Access::Free | Access::Scope(_) => json!([{ "key": [] }]),
-        Access::Stream(_) => json!([{ "key": [] }, { "token": [] }]),
+        Access::Page => json!([{}, { "session": [] }]),
+        Access::Login => json!([{ "session": [] }]),
+        Access::Free | Access::Scope(_) => json!([{ "key": [] }, { "session": [] }]),
+        Access::Stream(_) => json!([{ "key": [] }, { "token": [] }, { "session": [] }]),
     }
 }
 
@@ -174,9 +180,11 @@ fn responses(route: &Route, generator: &mut SchemaGenerator, error: &Value, even
 fn failures(route: &Route) -> Vec<(StatusCode, String)> {
     let mut codes: Vec<Code> = vec![Code::ValidationFailed, Code::Internal];
     match route.access {
-        Access::Open | Access::Owner => {}
+        Access::Open | Access::Page => {}
+        // Everywhere but on the admin socket.
+        Access::Owner => codes.push(Code::NotFound),
         Access::Free => codes.extend(WITH_KEY),
-        Access::Scope(_) | Access::Stream(_) => {
+        Access::Login | Access::Scope(_) | Access::Stream(_) => {
             codes.extend(WITH_KEY);
             codes.push(Code::InsufficientScope);
         }
@@ -220,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_document_has_every_route_with_an_answer_and_the_error_envelope() {
-        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let document: Value = serde_json::from_slice(&document("whatisup_1")).unwrap();
         for route in TABLE {
             let operation = &document["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
             assert_eq!(operation["operationId"], route.id);
@@ -246,7 +254,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document: Value = serde_json::from_slice(&document()).unwrap();
+        let document: Value = serde_json::from_slice(&document("whatisup_1")).unwrap();
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(found.len() > 20);

@@ -50,12 +50,16 @@ pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 pub enum Access {
     /// Everybody.
     Open,
-    /// Every key, at no cost to its rate limit.
+    /// Every key or sign-in, at no cost to its rate limit.
     Free,
-    /// A key with this scope.
+    /// A key with this scope, or a sign-in.
     Scope(Scope),
-    /// A key with this scope in the header, or a key or stream token as `?token=`.
+    /// A key with this scope in the header, a key or stream token as `?token=`, or a sign-in.
     Stream(Scope),
+    /// Everybody who is no other site's page: the doors of the dashboard. A valid cookie says who.
+    Page,
+    /// A sign-in to the dashboard, or whoever came through the admin socket.
+    Login,
     /// Whoever came through the admin socket.
     Owner,
 }
@@ -110,6 +114,15 @@ pub static TABLE: &[Route] = &[
     v1::keys::CREATE,
     v1::keys::REVOKE,
     v1::stream_tokens::CREATE,
+    v1::sessions::GET,
+    v1::sessions::CREATE,
+    v1::sessions::DELETE,
+    v1::sessions::SET_UP,
+    v1::sessions::OPEN_SETUP,
+    v1::sessions::LIST,
+    v1::sessions::END_OTHERS,
+    v1::sessions::END,
+    v1::sessions::CHANGE_PASSWORD,
     v1::limits::GET,
     v1::instances::LIST,
     v1::instances::CREATE,

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -16,7 +16,7 @@ use super::call::{Call, Query};
 use super::connection::Peer;
 use super::reply::Reply;
 use super::route::{self, Access, Found, Route};
-use super::{Options, cors, error, openapi, ui};
+use super::{Options, cors, error, openapi, session, ui};
 use crate::app::limits::Allowance;
 use crate::app::{App, authentication, stream_tokens};
 use crate::domain::access::Caller;
@@ -38,6 +38,7 @@ pub struct Site {
     /// Cancelled when the process stops.
     pub shutdown: CancellationToken,
     openapi: OnceLock<Bytes>,
+    cookie: OnceLock<String>,
 }
 
 /// What arrived, before anybody looked at it.
@@ -61,6 +62,8 @@ struct Trace {
     request: RequestId,
     route: &'static str,
     allowance: Option<Allowance>,
+    /// Whether the answer is for one browser alone: kept by no cache, read by no other site's page.
+    private: bool,
 }
 
 impl Site {
@@ -71,12 +74,14 @@ impl Site {
             options,
             shutdown,
             openapi: OnceLock::new(),
+            cookie: OnceLock::new(),
         }
     }
 
     /// The OpenAPI document, made at first use.
     pub fn openapi(&self) -> Bytes {
-        self.openapi.get_or_init(|| openapi::document().into()).clone()
+        let cookie = self.cookie_name().unwrap_or("whatisup");
+        self.openapi.get_or_init(|| openapi::document(cookie).into()).clone()
     }
 
     /// Answers one request; the only errors left are those of the connection.
@@ -86,13 +91,16 @@ impl Site {
             request: RequestId::new(clock::now()),
             route: "-",
             allowance: self.app.limits.peek(&Caller::OWNER),
+            private: false,
         };
         let in_api = is_api(&arrival.path);
         let mut reply = match self.decide(&mut arrival, &mut trace).await {
             Ok(reply) => reply,
             Err(error) => error::reply(&error, trace.request),
         };
-        if in_api {
+        if trace.private {
+            reply.set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        } else if in_api {
             cors::admit(&mut reply, &arrival.headers, &self.options.cors_origins);
         }
         dress(&mut reply, &trace);
@@ -125,12 +133,14 @@ impl Site {
             Found::Nothing => return ui::answer(&arrival.method, &arrival.path, &arrival.headers),
         };
         trace.route = route.id;
+        trace.private = matches!(route.access, Access::Page | Access::Login);
         let query = Query::parse(&arrival.query);
         let address = match arrival.peer {
             Peer::Address(peer) => Some(peer.ip().to_canonical()),
             Peer::Owner => None,
         };
         let caller = self.recognise(arrival, route, &query)?.asking(trace.request, address);
+        trace.private |= caller.login.is_some();
         trace.allowance = self.app.limits.peek(&caller);
         self.admit(route, &caller, trace)?;
         query.check(route)?;
@@ -170,6 +180,14 @@ impl Site {
                 "There is no such call here; it belongs to the admin socket.",
             ));
         }
+        if route.access == Access::Page {
+            return self.visitor(arrival);
+        }
+        // Whoever shows a key wants to be that key.
+        let shows_key = arrival.headers.contains_key(AUTHORIZATION) || token_in_query(route, query).is_some();
+        if !shows_key && let Some(caller) = self.signed_in(arrival)? {
+            return Ok(caller);
+        }
         let address = peer.ip();
         let token = credential(&arrival.headers, route, query);
         let shown = token.as_ref().ok().copied();
@@ -195,11 +213,64 @@ impl Site {
         caller
     }
 
+    /// The caller behind the cookie, if there is one. Neither counted as a failure nor refused for the failures of
+    /// others: nobody guesses 256 bits, and whoever is signed in stays so, however many fail from the same address.
+    fn signed_in(&self, arrival: &Arrival) -> Result<Option<Caller>, Error> {
+        let cookies = session::given(&arrival.headers, self.cookie_name()?);
+        if cookies.is_empty() {
+            return Ok(None);
+        }
+        if let Some(reason) = session::foreign(&arrival.method, &arrival.headers, false) {
+            return Err(Error::new(
+                Code::AuthMissing,
+                format!(
+                    "A sign-in counts on requests of the dashboard's own page only, and this is none: {reason}. Programs send an API key: -H 'Authorization: Bearer <key>'."
+                ),
+            ));
+        }
+        let mut callers = cookies
+            .iter()
+            .map(|cookie| authentication::by_cookie(&self.app, cookie.value()));
+        let first = callers.next().transpose();
+        match first {
+            Err(error) => callers
+                .find_map(Result::ok)
+                .map_or(Err(error), |caller| Ok(Some(caller))),
+            found => found,
+        }
+    }
+
+    /// Who stands at the dashboard's door: somebody signed in, or anybody.
+    fn visitor(&self, arrival: &Arrival) -> Result<Caller, Error> {
+        let reads = matches!(arrival.method, Method::GET | Method::HEAD);
+        if !reads && let Some(reason) = session::foreign(&arrival.method, &arrival.headers, true) {
+            return Err(Error::new(
+                Code::AuthInvalid,
+                format!("A password is given on the dashboard's own page only, and this request is not its: {reason}."),
+            ));
+        }
+        match self.signed_in(arrival) {
+            Ok(caller) => Ok(caller.unwrap_or(Caller::OWNER)),
+            Err(error) if error::status(error.code) == http::StatusCode::UNAUTHORIZED => Ok(Caller::OWNER),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The name of the cookie of a sign-in.
+    pub fn cookie_name(&self) -> Result<&str, Error> {
+        if let Some(name) = self.cookie.get() {
+            return Ok(name);
+        }
+        let name = session::name(&self.app.sessions.cookie_suffix()?);
+        Ok(self.cookie.get_or_init(|| name))
+    }
+
     /// Takes a token from the caller's bucket and asks for the route's scope.
     fn admit(&self, route: &Route, caller: &Caller, trace: &mut Trace) -> Result<(), Error> {
         let scope = match route.access {
-            Access::Open | Access::Free | Access::Owner => return Ok(()),
-            Access::Scope(scope) | Access::Stream(scope) => scope,
+            Access::Open | Access::Free | Access::Page | Access::Owner => return Ok(()),
+            Access::Login => None,
+            Access::Scope(scope) | Access::Stream(scope) => Some(scope),
         };
         match self.app.limits.take(caller) {
             Ok(allowance) => trace.allowance = allowance,
@@ -207,12 +278,19 @@ impl Site {
                 trace.allowance = Some(allowance);
                 return Err(Error::new(
                     Code::RateLimited,
-                    "Too many requests with this key. Wait as long as Retry-After says; GET /v1/limits is free.",
+                    "Too many requests with this key or sign-in. Wait as long as Retry-After says; GET /v1/limits is free.",
                 )
                 .with_retry_after(allowance.next_in));
             }
         }
-        caller.require(scope)
+        match scope {
+            Some(scope) => caller.require(scope),
+            None if caller.key.is_none() => Ok(()),
+            None => Err(Error::new(
+                Code::InsufficientScope,
+                "This call belongs to whoever is signed in to the dashboard; no API key can make it.",
+            )),
+        }
     }
 }
 
@@ -221,13 +299,19 @@ fn is_api(path: &str) -> bool {
     path == "/v1" || path.starts_with("/v1/") || path == "/openapi.json"
 }
 
+/// The credential in the query, where one is allowed.
+fn token_in_query<'a>(route: &Route, query: &'a Query) -> Option<&'a str> {
+    let token = matches!(route.access, Access::Stream(_)).then(|| query.get("token"));
+    token.flatten().filter(|token| !token.is_empty())
+}
+
 /// The credential in the header, or in the query where that is allowed.
 fn credential<'a>(headers: &'a HeaderMap, route: &Route, query: &'a Query) -> Result<&'a str, Error> {
     let Some(value) = headers.get(AUTHORIZATION) else {
-        let token = matches!(route.access, Access::Stream(_))
-            .then(|| query.get("token"))
-            .flatten();
-        return token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        return token_in_query(route, query).ok_or_else(|| {
+            if route.access == Access::Login {
+                return Error::new(Code::AuthMissing, "Sign in to the dashboard first: POST /v1/session.");
+            }
             Error::new(
                 Code::AuthMissing,
                 "Send an API key: add -H 'Authorization: Bearer <key>'. `whatisup keys create --name …` makes one.",

@@ -17,6 +17,7 @@ mod inbound;
 mod instances;
 mod journal;
 mod keys;
+mod logins;
 mod outbox;
 mod rows;
 mod schema;
@@ -52,6 +53,7 @@ pub use deliveries::{Debt, DeliveryFilter, DeliveryPage, EventsFor, NewDelivery,
 pub use error::{OpenError, ReadError, WriteError};
 pub use inbound::{INBOUND_KNOWN_FOR, InboundKey};
 pub use journal::JournalPage;
+pub use logins::StoredPassword;
 pub use rows::{Tx, View};
 pub use schema::SCHEMA;
 pub use sweep::{SweepLimits, Swept};

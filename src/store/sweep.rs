@@ -52,11 +52,14 @@ pub struct Swept {
     pub deliveries: u64,
     /// Rows of the audit list.
     pub audit: u64,
+    /// Sign-ins to the dashboard.
+    pub logins: u64,
 }
 
 impl Store {
     /// Removes what the limits no longer allow, and what its own age ends: answers after 24 hours, notes of inbound
-    /// messages after 30 days, webhook deliveries when they say so. Meant to be called every few minutes; with nothing to remove it writes nothing.
+    /// messages after 30 days, webhook deliveries and sign-ins when they say so. Meant to be called every few minutes;
+    /// with nothing to remove it writes nothing.
     pub async fn sweep(&self, limits: SweepLimits) -> Result<Swept, WriteError> {
         let now = clock::now();
         Ok(Swept {
@@ -70,6 +73,7 @@ impl Store {
                 .await?,
             deliveries: self.sweep_deliveries(now).await?,
             audit: self.sweep_audit(now, limits).await?,
+            logins: self.sweep_logins(now).await?,
         })
     }
 
@@ -148,6 +152,23 @@ impl Store {
             Some(cut) => self.tidy(move |tx| tx.cut_audit(cut)).await,
             None => Ok(0),
         }
+    }
+
+    /// There are so few sign-ins that all are looked at.
+    async fn sweep_logins(&self, now: Timestamp) -> Result<u64, WriteError> {
+        let expired = self.read(|view| view.logins(None, usize::MAX))?;
+        if !expired.iter().any(|login| login.expires_at() <= now) {
+            return Ok(0);
+        }
+        self.tidy(move |tx| {
+            let mut swept = 0;
+            // Read again here: one may have been used since.
+            for login in tx.logins()?.iter().filter(|login| login.expires_at() <= now) {
+                swept += u64::from(tx.remove_login(login.id)?);
+            }
+            Ok(swept)
+        })
+        .await
     }
 
     /// Sweeps a table whose index by time has the time and then the row's own key.

@@ -165,8 +165,8 @@ fn farewell(ended: &Ended) -> Bytes {
     Bytes::from_static(match ended {
         Ended::Closed => b": the gateway is stopping\n\n",
         Ended::TooSlow => b": cut, because events came faster than they were read; resume with Last-Event-ID\n\n",
-        Ended::Revoked => b": the key was revoked\n\n",
-        Ended::Expired => b": the key or token has expired\n\n",
+        Ended::Revoked => b": the key was revoked, or the sign-in has ended\n\n",
+        Ended::Expired => b": the key, token or sign-in has expired\n\n",
         Ended::Failed(error) => {
             tracing::error!(
                 error = error as &dyn std::error::Error,

@@ -10,6 +10,7 @@ pub mod messages;
 pub mod operations;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod sessions;
 pub mod settings;
 pub mod stream_tokens;
 pub mod webhooks;

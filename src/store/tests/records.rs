@@ -302,6 +302,7 @@ async fn a_sweep_removes_by_age_and_size_and_never_what_is_still_under_way() {
             inbound: 1,
             deliveries: 0,
             audit: 0,
+            logins: 0
         }
     );
     let instance = InstanceId::from_u128(1);
