@@ -73,9 +73,8 @@ function frame() {
         h('div', { class: 'rail-live' }, h('wu-live'))),
       h('main', { class: 'main', id: 'main', tabindex: '-1' },
         h('p', { class: 'ribbon', id: 'sandbox', hidden: !store.sandbox, 'data-testid': 'sandbox-ribbon' }, h('b', {}, t('sandbox')), ' ', h('span', {}, t('sandboxWhat'))),
-        h('wu-gone'), h('div', { id: 'notices' }), h('div', { id: 'view' })),
+        h('div', { class: 'sr', role: 'status', id: 'spoken' }), h('wu-gone'), h('div', { id: 'notices' }), h('div', { id: 'view' })),
       h('footer', { class: 'foot' }, h('wu-live'), settings(), out, docs('btn ghost small narrow'), h('span', { class: 'ver' }, location.host))),
-    h('div', { class: 'sr', role: 'status', id: 'spoken' }),
   ];
 }
 

@@ -1,8 +1,8 @@
-// What every view is built of: the element maker, the base of custom elements, icons, trouble in words, dialogs, code to copy.
+// What every view is built of.
 import { has, t } from './i18n/index.js';
 import { exact, explain, relative, trail } from './words.js';
 
-/** Makes an element. Functions under `on…` are listeners, `null`/`false` leaves an attribute out. Strings become text, never markup. */
+/** Makes an element. `on…` are listeners, `null` and `false` leave an attribute out. Strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
   const element = typeof tag === 'string' ? document.createElement(tag) : tag;
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -22,17 +22,17 @@ export function append(element, children) {
   }
 }
 
-/** Writes text only if it differs: screen readers and selections stay undisturbed. */
+/** Only if it differs: screen readers and selections stay undisturbed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Splits a sentence at **bold** marks, so that translators own the whole sentence. */
+/** A sentence with **bold** parts. */
 export function rich(sentence) {
   return sentence.split('**').map((part, index) => (index % 2 ? h('b', {}, part) : part));
 }
 
-/** A light-DOM custom element whose listeners and timers end with it. */
+/** An element whose listeners and timers end with it. */
 export class Part extends HTMLElement {
   #life = null;
 
@@ -60,7 +60,7 @@ export class Part extends HTMLElement {
   }
 }
 
-/** Keeps the label while something runs, so that the button neither jumps nor can be pressed twice. */
+/** Keeps the label while something runs; a second press does nothing. */
 export async function busy(button, work) {
   if (button.getAttribute('aria-busy') === 'true') return undefined;
   button.setAttribute('aria-busy', 'true');
@@ -81,7 +81,7 @@ export function copier(label, copied, text, className = 'btn ghost small') {
     try {
       await navigator.clipboard.writeText(value);
     } catch {
-      // Plain http on another machine has no clipboard API: select and copy the old way.
+      // Plain http on another machine has no clipboard API.
       const area = h('textarea', { class: 'sr', 'aria-hidden': 'true' });
       area.value = value;
       (button.closest('dialog') ?? document.body).append(area);
@@ -97,13 +97,13 @@ export function copier(label, copied, text, className = 'btn ghost small') {
   return { button, word };
 }
 
-// Icons live in one drawing, /icons.svg; each use clones its shapes, so that page styles reach inside.
+// Each use clones its shapes, so that the style reaches inside.
 const sheet = await fetch('/icons.svg')
   .then((answer) => answer.text())
   .then((text) => new DOMParser().parseFromString(text, 'image/svg+xml'))
   .catch(() => new DOMParser().parseFromString('<svg xmlns="http://www.w3.org/2000/svg"/>', 'image/svg+xml'));
 
-/** A decorative icon: its meaning is always written beside it or in the label of its control. */
+/** Its meaning is always written beside it or in the label of its control. */
 export function icon(name, className = 'i') {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   const symbol = sheet.getElementById(name);
@@ -114,9 +114,7 @@ export function icon(name, className = 'i') {
   return svg;
 }
 
-// Trouble: what did not happen, why, and the trail for a bug report. Stays until it is closed.
-
-/** The box alone, for places that show it where the trouble is. */
+/** What did not happen, why, and the trail for a bug report. */
 export function trouble(title, error, ...buttons) {
   return h('div', { class: 'banner bad-edge', role: 'alert', 'data-testid': 'error', 'data-code': error.code },
     icon('failed'),
@@ -190,7 +188,7 @@ export function notice(what, error) {
 
 let spokenAt = 0;
 
-/** One polite sentence for screen readers, at most one in two seconds; later ones win. */
+/** A sentence for screen readers, at most one in two seconds; later ones win. */
 export function say(sentence) {
   const region = document.getElementById('spoken');
   if (!region) return;
@@ -198,8 +196,6 @@ export function say(sentence) {
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { spokenAt = Date.now(); region.textContent = sentence; }, wait);
 }
-
-// Questions: native dialogs, the title is the question and the button repeats the verb. Focus returns by itself.
 
 let serial = 0;
 
@@ -255,102 +251,65 @@ export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, 
   });
 }
 
-function nameField(value, hint = t('nameHint')) {
-  const input = h('input', { class: 'input', maxlength: 100, autocomplete: 'off', placeholder: hint, 'data-testid': 'name-input', value });
-  return { input, field: field('name', t('name'), input) };
-}
-
-function nameOrSay(input, problem) {
-  const name = input.value.trim();
-  if (name) return name;
-  problem.replaceChildren(h('p', { class: 'bad sm', role: 'alert' }, t('nameEmpty')));
-  input.focus();
-  return null;
-}
-
 /** Asks for a name and hands it to `work`. */
-export function askName({ title, text, value = '', verb, testid, work }) {
-  const { input, field } = nameField(value);
+export function askName({ value = '', work, ...rest }) {
+  const input = h('input', { class: 'input', maxlength: 100, autocomplete: 'off', placeholder: t('nameHint'), 'data-testid': 'name-input', value });
   return ask({
-    title, text, fields: [field], verb, testid,
+    ...rest, fields: [field('name', t('name'), input)],
     work: async (problem) => {
-      const name = nameOrSay(input, problem);
-      return name === null ? undefined : (await work(name)) ?? true;
+      const name = input.value.trim();
+      if (name) return (await work(name)) ?? true;
+      problem.replaceChildren(h('p', { class: 'bad sm', role: 'alert' }, t('nameEmpty')));
+      return void input.focus();
     },
   });
 }
 
 /** Asks before something that hurts; with `name`, the name must be typed. */
-export function askSure({ title, text, verb, danger = true, name = null, testid, work }) {
-  const fields = [];
-  let input = null;
-  if (name !== null) {
-    input = h('input', { class: 'input', id: `sure-${serial + 1}`, autocomplete: 'off', 'data-testid': 'confirm-input' });
-    fields.push(h('div', { class: 'labelled' }, h('label', { for: input.id }, rich(t('typeName', name))), input));
-  }
+export function askSure({ danger = true, name = null, work, ...rest }) {
+  const input = h('input', { class: 'input', autocomplete: 'off', 'data-testid': 'confirm-input' });
   return ask({
-    title, text, fields, verb, verbClass: danger ? 'solid-danger' : 'go', testid,
+    ...rest, fields: name !== null && field('sure', rich(t('typeName', name)), input), verbClass: danger ? 'solid-danger' : 'go',
     work: async () => {
-      if (input && input.value.trim() !== name.trim()) {
-        input.focus();
-        input.select();
-        return undefined;
-      }
-      return (await work()) ?? true;
+      if (name === null || input.value.trim() === name.trim()) return (await work()) ?? true;
+      input.focus();
+      return void input.select();
     },
   });
 }
 
-// Code to copy: a caption, the text, one button; and the JSON viewer with its three inks.
+/** Text in three inks: strings and `[class, string]`. */
+const paint = (pre, parts) => pre.replaceChildren(...parts.map((part) => (typeof part === 'string' ? part : h('span', { class: part[0] }, part[1]))));
 
-/** Returns the block and a function that puts new text into it: an array of strings and `[class, string]`. */
+/** Code with a caption and a button to copy; `put` paints other text. */
 export function codeBlock(caption, testid) {
   const pre = h('pre', { tabindex: '0', 'data-testid': testid });
   const { button, word } = copier(t('copy'), t('copied'), () => pre.dataset.copy ?? pre.textContent);
   button.prepend(icon('copy'));
   button.append(word);
   const block = h('div', { class: 'code' }, h('div', { class: 'code-bar' }, h('span', {}, caption), button), pre);
-  const put = (parts) => pre.replaceChildren(...parts.map((part) => (typeof part === 'string' ? part : h('span', { class: part[0] }, part[1]))));
-  return { block, put, pre, button };
+  return { block, put: (parts) => paint(pre, parts), pre, button };
 }
 
 /** For the inside of a single-quoted shell word. */
 export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A `curl` call in coloured parts. The key is a placeholder on purpose: it is copied into chats and tickets. */
+/** A `curl` call, without the key: it is copied into chats and tickets. */
 export function curl(url, { stream = false, json } = {}) {
   const parts = [['p', 'curl'], `${stream ? ' -N' : ''} ${url} \\\n  -H `, ['v', '"Authorization: Bearer $KEY"']];
   if (json) parts.push(' \\\n  --json ', ['v', quoted(JSON.stringify(json))]);
   return parts;
 }
 
-const LONGEST_VALUE = 200;
-
 /** JSON as coloured text nodes. Long `data:` values are cut with their size; copying gives the whole. */
 export function jsonInto(pre, value) {
   pre.dataset.copy = JSON.stringify(value, null, 2);
-  const out = [];
-  write(out, value, '');
-  pre.replaceChildren();
-  append(pre, out);
-}
-
-function write(out, value, indent) {
-  if (value !== null && typeof value === 'object') {
-    const list = Array.isArray(value);
-    const entries = list ? value.map((item) => [null, item]) : Object.entries(value);
-    if (!entries.length) return void out.push(list ? '[]' : '{}');
-    out.push(list ? '[\n' : '{\n');
-    entries.forEach(([key, item], index) => {
-      out.push(`${indent}  `);
-      if (key !== null) out.push(h('span', { class: 'k' }, JSON.stringify(key)), ': ');
-      write(out, item, `${indent}  `);
-      out.push(index < entries.length - 1 ? ',\n' : '\n');
-    });
-    out.push(indent + (list ? ']' : '}'));
-  } else if (typeof value === 'string' && value.startsWith('data:') && value.length > LONGEST_VALUE) {
-    out.push(h('span', { class: 'v' }, `"${value.slice(0, 40)}`), h('span', { class: 'p' }, `… ${t('bytes', value.length - 40)}`), h('span', { class: 'v' }, '"'));
-  } else {
-    out.push(h('span', { class: typeof value === 'string' ? 'v' : 'm' }, JSON.stringify(value)));
+  const parts = [];
+  for (const [token, string, colon] of pre.dataset.copy.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")(:?)|[\w.+-]+|[^"\w.+-]+/g)) {
+    const cut = string?.startsWith('"data:') ? string.length - 42 : 0;
+    if (cut > 160) parts.push(['v', string.slice(0, 41)], ['p', `… ${t('bytes', cut)}`], ['v', '"']);
+    else if (string) parts.push([colon ? 'k' : 'v', string], colon);
+    else parts.push(/\w/.test(token) ? ['m', token] : token);
   }
+  paint(pre, parts);
 }
