@@ -79,12 +79,12 @@ function frame() {
 }
 
 /** What the address names: `#/<room>/<id>/<more>`; without a room it is the overview. Views are loaded when they are first shown. */
-const ROOMS = { '': 'overview', instances: 'instance', events: 'events', webhooks: 'webhooks', keys: 'keys', system: 'system' };
+const ROOMS = { '': 'overview', instances: 'instance', events: 'events', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
 let failed = 0;
 
-/** A view's module exports `view(id, more)`, which makes its element. */
+/** A view's module exports `view(id, more)`, or a function named like the room, which makes its element. */
 async function route() {
   const [named, id, more] = address();
   const room = named in ROOMS && (id || named !== 'instances') ? named : '';
@@ -93,7 +93,7 @@ async function route() {
   let make;
   try {
     // A browser may remember that a module could not be loaded: the next try has another address.
-    ({ view: make } = await import(`./views/${ROOMS[room]}.js${failed ? `?${failed}` : ''}`));
+    ({ view: make, [room]: make = make } = await import(`./views/${ROOMS[room]}.js${failed ? `?${failed}` : ''}`));
   } catch {
     failed += 1;
     make = () => trouble(t('roomFailed'), new ApiError(0, 'gateway_gone'), h('button', { class: 'btn small', type: 'button', onclick: route }, t('tryAgain')));

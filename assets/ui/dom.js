@@ -144,25 +144,21 @@ class Living extends Part {
   async load(now = true) {
     let made;
     try {
-      made = [this.paint(await this.get())].flat();
+      made = this.paint(await this.get());
     } catch (error) {
       // Without an answer the last one stays: the frame says how old it is.
-      if (this.said && error.status !== 403) return;
-      made = [unread(error)];
+      if (this.firstChild && error.status !== 403) return;
+      made = unread(error);
     }
-    const said = made.map((one) => one.textContent).join();
     // What says the same is left alone, what is pointed at waits.
-    if (this.said === said || (!now && this.matches(':hover, :focus-within'))) return;
-    this.said = said;
-    this.replaceChildren(...made);
+    if (this.textContent !== made.textContent && (now || !this.matches(':hover, :focus-within'))) this.replaceChildren(made);
   }
 }
 
 customElements.define('wu-living', Living);
 export const living = (seconds, get, paint) => Object.assign(h('wu-living', { class: 'sheet' }), { seconds, get, paint });
 
-export const table = (caption, heads, rows) => h('table', { class: 't' }, h('caption', { class: 'sr' }, caption),
-  h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, head)))), h('tbody', {}, rows));
+export const table = (heads, rows) => h('table', { class: 't' }, h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, t(head))))), h('tbody', {}, rows));
 
 /** One-of chips: each sets its value, the one that `get` gives is pressed; `mark` looks again. */
 export function chips(label, choices, get, set) {
