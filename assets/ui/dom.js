@@ -127,7 +127,7 @@ export const unread = (error) => (error.status === 403
   ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), ' ', h('code', {}, error.details?.required_scope ?? ''))
   : trouble(t('couldNotLoad'), error));
 
-const SHAPES = { good: 'connected', work: 'connecting', warn: 'disconnected', bad: 'failed' };
+const SHAPES = { idle: 'pending', good: 'connected', work: 'connecting', warn: 'disconnected', bad: 'failed' };
 /** What a tone marks; without one just the text. */
 export const mark = (tone, text) => h('span', { class: tone && `st ${tone}` }, tone && icon(SHAPES[tone]), text);
 
