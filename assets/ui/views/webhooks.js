@@ -1,4 +1,4 @@
-// Webhooks: who answers, the chosen endpoint with its deliveries and their attempts, the editor, the past sent again.
+// Webhooks: who answers, deliveries with their attempts, the editor, the past sent again.
 import { api, instancePath } from '../api.js';
 import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, jsonInto, mark, notice, Part, quoted, rich, setText, table, time, unread } from '../dom.js';
 import { has, t } from '../i18n/index.js';
@@ -8,33 +8,26 @@ import { clock, exact, explain, kindOf, short, span } from '../words.js';
 const HOOKS = '/v1/webhook-endpoints';
 const SENT = '/v1/webhook-deliveries';
 const DAY = 86_400_000;
-/** By need: tone and word. */
+// By need.
 const HEALTH = { failing: ['bad', 'hook.failing'], unproven: ['idle', 'hook.unproven'], ok: ['good', 'hook.ok'], disabled: ['idle', 'off'] };
 const STATUS = { pending: ['work', 'dlv.pending'], retrying: ['warn', 'dlv.retrying'], failed: ['bad', 'dlv.failed'], success: ['good', 'dlv.success'] };
 
 const state = ([tone, word]) => mark(tone, t(word));
 const titleOf = (hook) => hook.description ?? new URL(hook.url).host;
 const instanceName = (id) => store.instances.get(id)?.name ?? t('deleted');
-/** The time of day, or all of it where that would mislead. */
 const when = (time) => (Math.abs(api.now() - Date.parse(time)) < DAY / 2 ? clock(time) : exact(time));
 const took = ({ duration_ms: ms }) => (ms < 1000 ? `${ms} ms` : short(ms / 1000));
 const worked = ({ error, response_status: status }) => !error && status >= 200 && status < 300;
 const answerOf = ({ error, response_status: status }) => error ?? t('answered', status);
-const button = (word, testid, work, className = 'btn ghost small') => {
-  const made = h('button', { class: className, type: 'button', 'data-write': true, 'data-testid': testid, onclick: () => busy(made, work).catch((error) => notice(made.textContent, error)) }, word);
-  return made;
-};
+const button = (word, testid, work, className = 'btn ghost small') => h('button', { class: className, type: 'button', 'data-write': true, 'data-testid': testid, onclick: ({ currentTarget: on }) => busy(on, work).catch((error) => notice(on.textContent, error)) }, word);
 const choice = (name, label, checked, value, onchange) => h('label', { class: 'check' }, h('input', { type: 'checkbox', checked, value, 'data-testid': `${name}-${value}`, onchange }), label);
 const input = (props) => h('input', { class: 'input', autocomplete: 'off', ...props });
 
 let names;
 /** What webhooks carry, as the API describes itself. */
-const eventNames = async () => {
-  names ??= (await api.get('/openapi.json')).components.schemas.WebhookDelivery.properties.event.enum;
-  return names;
-};
+const eventNames = async () => (names ??= (await api.get('/openapi.json')).components.schemas.WebhookDelivery.properties.event.enum);
 
-/** Ticks in groups below one tick for all; `value()` is `null` for all. */
+/** Ticks below one for all, which is `null`. */
 function ticks(name, legend, all, groups, chosen) {
   const rest = h('div', { hidden: !chosen, class: 'ticks' }, Object.entries(groups).map(([title, items]) => h('div', {}, title && h('h3', {}, title), items.map(([value, label]) => choice('tick', label, chosen?.includes(value), value)))));
   const every = choice(name, all, !chosen, 'all', ({ target }) => { rest.hidden = target.checked; });
@@ -46,7 +39,6 @@ function ticks(name, legend, all, groups, chosen) {
 
 const eventTicks = (list, chosen) => ticks('events', t('events'), t('hookAll'), Object.groupBy(list.filter((event) => !event.startsWith('webhook.')).map((event) => [event, h('code', {}, event)]), ([event]) => t(`kind.${kindOf({ event })}`)), chosen);
 
-/** The signing secret, this once. */
 function reveal({ signing_secret: secret }) {
   const key = codeBlock(t('hookSecret'), 'hook-secret');
   const listen = codeBlock(t('hookListen'));
@@ -55,7 +47,6 @@ function reveal({ signing_secret: secret }) {
   return ask({ title: t('secretOnce'), text: t('secretCheck'), fields: [key.block, listen.block], verb: t('close'), testid: 'secret-dialog', alone: true, work: () => true });
 }
 
-/** A new endpoint or a changed one, and the same call as `curl`, in step with the fields. */
 async function edit(hook) {
   const [method, path] = hook ? ['PATCH', `${HOOKS}/${hook.id}`] : ['POST', HOOKS];
   const url = input({ type: 'url', placeholder: 'https://example.org/webhook', value: hook?.url ?? '' });
@@ -64,7 +55,7 @@ async function edit(hook) {
   const events = eventTicks(await eventNames(), hook?.events[0] === '*' ? null : hook?.events);
   const instances = ticks('instance_ids', t('kind.instances'), t('allInstances'), { '': [...store.instances.values()].map(({ id, name }) => [id, name]) }, hook?.instance_ids);
   const call = codeBlock(t('terminal'));
-  // Of one that is there only what changes.
+  // Of a known one only what changes.
   const body = () => Object.fromEntries(Object.entries({
     url: url.value.trim(), events: events.value() ?? ['*'], instance_ids: instances.value(), canary_interval_seconds: Number(canary.value) || null, signing_secret: secret.value || null,
   }).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(hook?.[key] ?? null)));
@@ -85,7 +76,7 @@ async function edit(hook) {
   await reveal(made);
 }
 
-/** The past again: the button wakes when the server has counted what it would send. */
+/** The button wakes when the server has counted. */
 async function replay(hook) {
   const path = `${HOOKS}/${hook.id}/replay`;
   const from = Date.parse(hook.health.failing_since) || api.now() - DAY;
@@ -102,7 +93,6 @@ async function replay(hook) {
     const submit = form.closest('form').querySelector('.go');
     submit.disabled = true;
     const found = await api.post(path, body({ dry_run: true })).catch((error) => error);
-    // What was asked later counts.
     if (turn !== asked) return;
     submit.disabled = !found.count;
     count.replaceChildren(...rich(found.code ? explain(found) : t('replayCount', found.count)));
@@ -136,7 +126,6 @@ class Webhooks extends Part {
     this.listen(store, 'endpoints instances', () => this.render());
     this.listen(store, 'events', () => { this.#seconds = 0; });
     this.every(1000, () => {
-      // Soon after something happened and while something is owed, else seldom.
       const { pending, retrying } = this.hook?.health ?? {};
       this.#seconds += 1;
       if (!document.hidden && store.link !== 'gone' && this.#seconds % (pending || retrying ? 4 : 16) === 1) this.#refresh().catch(() => {});
@@ -149,8 +138,7 @@ class Webhooks extends Part {
   #refresh() { return Promise.all([store.loadEndpoints(), this.hook && this.#load()]); }
 
   render() {
-    const order = Object.keys(HEALTH);
-    const hooks = store.endpoints.toSorted((a, b) => order.indexOf(a.health.status) - order.indexOf(b.health.status));
+    const hooks = Object.keys(HEALTH).flatMap((status) => store.endpoints.filter(({ health }) => health.status === status));
     const failing = hooks.map(({ health }) => health.failing_since).filter(Boolean).sort();
     const owed = hooks.reduce((sum, { health }) => sum + health.pending + health.retrying, 0);
     this.chosen ||= hooks[0]?.id;
@@ -160,7 +148,7 @@ class Webhooks extends Part {
     const lines = hooks.map((hook) => {
       const { health: { status, failing_since: since, last_proven_at: proven }, events, instance_ids: of } = hook;
       return h('li', { class: 'hook', 'aria-current': hook === this.hook && 'true', 'data-testid': 'hook', 'data-id': hook.id, 'data-state': status }, state(HEALTH[status]), h('a', { class: 'mono', href: `#/webhooks/${hook.id}` }, hook.url),
-        h('span', {}, `${events[0] === '*' ? t('hookAll') : t('hookEvents', events.length)}, ${of ? of[1] ? t('hookInstances', of.length) : instanceName(of[0]) : t('allInstances')}`), h('span', { class: 'since' }, since ? t('hookSince', when(since)) : proven && t('answered', when(proven))));
+        h('span', {}, `${events[0] === '*' ? t('hookAll') : t('hookEvents', events.length)}, ${of ? of[1] ? t('hookInstances', of.length) : instanceName(of[0]) : t('allInstances').toLowerCase()}`), h('span', { class: 'since' }, since ? t('hookSince', when(since)) : proven && t('answered', when(proven))));
     });
     const says = lines.map((line) => line.textContent).join();
     const focus = document.activeElement.closest('.hook')?.dataset.id;
@@ -181,7 +169,6 @@ class Webhooks extends Part {
     return [h('li', { class: 'empty', 'data-testid': 'hooks-empty' }, icon('hook'), h('p', {}, t('hooksEmpty')), button(t('hookNew'), 'hook-first', () => edit(), 'btn go'), listen.block, call.block)];
   }
 
-  /** What can be done with the endpoint, and its deliveries. */
   #detail() {
     const path = `${HOOKS}/${this.chosen}`;
     const act = (word, testid, work, className) => button(t(word), testid, async () => { await work(this.hook); await this.#refresh(); }, className);
@@ -199,7 +186,7 @@ class Webhooks extends Part {
     this.chips = bar.children;
     this.older = button(t('older'), 'older', () => this.#choose({ cursor: this.next }), 'btn');
     this.call = codeBlock(t('terminal'));
-    const rows = table(t('deliveries'), ['dlvState', 'dlvEvent', 'instance', 'when', 'dlvTries', 'dlvAnswer', 'dlvNext'].map((word) => t(word)), []);
+    const rows = h(table(['dlvState', 'dlvEvent', 'instance', 'when', 'dlvTries', 'dlvAnswer', 'dlvNext'], []), { 'aria-label': t('deliveries') });
     [this.tbody] = rows.tBodies;
     this.tbody.addEventListener('pointerleave', () => this.#draw());
     this.detail = h('section', { class: 'group', 'aria-labelledby': 'hook-name' }, h('div', { class: 'head' }, h('div', {}, this.name, this.why, h('div', { class: 'row wrap acts' },
@@ -215,7 +202,6 @@ class Webhooks extends Part {
     this.#choose({});
   }
 
-  /** How the endpoint stands, and why. */
   #about(hook) {
     const { health, enabled } = hook;
     setText(this.name, titleOf(hook));
@@ -230,6 +216,7 @@ class Webhooks extends Part {
 
   #choose(filter) {
     this.#filter = { ...this.#filter, cursor: '', ...filter };
+    this.#seconds = 0;
     this.tbody.replaceChildren();
     return this.#load().catch((error) => notice(t('deliveries'), error));
   }
@@ -249,7 +236,7 @@ class Webhooks extends Part {
     this.#draw();
   }
 
-  /** Rows change where they stand; new ones wait while somebody points at the table. */
+  /** New rows wait while somebody points at the table. */
   #draw(now = false) {
     const at = document.activeElement;
     const id = at.closest('tr')?.dataset.id;
@@ -260,7 +247,7 @@ class Webhooks extends Part {
     if (id) (at.isConnected ? at : this.tbody.querySelector(`[data-id="${id}"] button`))?.focus({ preventScroll: true });
   }
 
-  /** Every attempt made, due or still possible; of tests and canaries there is one. */
+  /** Every attempt made, due or possible; of tests and canaries there is one. */
   #slots({ attempts, status, event, instance_id: id }) {
     const waits = [0, ...event.startsWith('webhook.') ? [] : this.#waits.get(id)];
     const due = attempts.length + ['pending', 'retrying'].includes(status);
@@ -282,7 +269,6 @@ class Webhooks extends Part {
       h('td', { class: 'mono' }, last && (last.response_status ?? t('noAnswer'))), h('td', { class: 'opt' }, status === 'retrying' ? t('dlvIn', span(Date.parse(next) - api.now())) : status === 'success' && took(last)));
   }
 
-  /** What a row opens to: the attempts on their schedule, the last answer, what was sent. */
   #more(row) {
     const { id, attempts, next_attempt_at: next } = row;
     const kept = this.#open.get(id);
