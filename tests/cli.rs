@@ -1,4 +1,5 @@
 //! The commands, and that they and the log leak nothing.
 
 mod commands;
+mod dashboard;
 mod log;

@@ -37,6 +37,8 @@ const EXAMPLES: &str = concat!(
     program!(),
     " serve                                 start the gateway on 127.0.0.1:8080\n  ",
     program!(),
+    " setup-link                            print the link that sets the page's password\n  ",
+    program!(),
     " keys create --name laptop             make an API key\n  ",
     program!(),
     " instances create Support              make an instance\n  ",
@@ -93,6 +95,20 @@ pub struct Global {
 pub enum Command {
     /// Run the gateway until it is told to stop
     Serve(Serve),
+    /// Print a fresh one-time link that sets the dashboard's first password
+    #[command(after_help = concat!(
+        "The link works once, for 24 hours, while the server that made it runs; an older one stops working.\n",
+        "With a password set already there is nothing to set up: `", program!(), " password` sets another."
+    ))]
+    SetupLink,
+    /// Set the dashboard's password, also a forgotten one; ends all sign-ins
+    #[command(after_help = concat!(
+        "Examples:\n  ", program!(), " password                         asks twice, shows nothing\n  ",
+        program!(), " password <password.txt           takes the first line\n\n",
+        "10 to 200 characters, not all the same. Works with and without a running server. For installations that are\n",
+        "set up by a script, WHATISUP_DASHBOARD_PASSWORD_FILE names a file with the password instead."
+    ))]
+    Password,
     /// API keys: create, list, revoke
     Keys {
         #[command(subcommand)]
@@ -408,6 +424,8 @@ mod tests {
             "x send inst_1 5511999990002 -5 --client-ref r",
             "x events --instance inst_1 --events message.sent,message.received --since evt_1",
             "x config show --json",
+            "x setup-link --state /s",
+            "x password --state /s --json",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());

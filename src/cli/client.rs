@@ -96,6 +96,11 @@ impl Client {
         self.json(Method::POST, path, body).await
     }
 
+    /// `PUT`, answered with nothing.
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Result<(), Failure> {
+        self.json(Method::PUT, path, Some(body)).await.map(drop)
+    }
+
     /// `DELETE`, answered with nothing.
     pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.json(Method::DELETE, path, None).await.map(drop)

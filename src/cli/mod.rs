@@ -1,7 +1,7 @@
 //! The commands of the program, and the one place where the rooms are put together: [`serve`].
 //!
 //! `serve` owns the state folder. Every other command talks to it over the Unix socket in that folder, with the same
-//! API that everybody uses; only `keys` and `compact` can open the store themselves when no server runs.
+//! API that everybody uses; only `keys`, `password` and `compact` can open the store themselves when no server runs.
 //!
 //! Standard output carries what was asked for and nothing else, so that it can be piped; notes and errors go to standard
 //! error. Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong.
@@ -12,6 +12,7 @@ mod client;
 mod compact;
 mod configuration;
 mod context;
+mod dashboard;
 mod events;
 mod failure;
 mod instances;
@@ -57,6 +58,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let context = Context::load(&global, flags)?;
     match command {
         Command::Serve(serve) => runtime(true)?.block_on(serve::run(&context, serve)),
+        Command::SetupLink => runtime(false)?.block_on(dashboard::setup_link(&context)),
+        Command::Password => runtime(false)?.block_on(dashboard::password(&context)),
         Command::Keys { command } => runtime(false)?.block_on(keys::run(&context, command)),
         Command::Audit(wanted) => runtime(false)?.block_on(audit::run(&context, wanted)),
         Command::Instances { command } => runtime(false)?.block_on(instances::run(&context, command)),

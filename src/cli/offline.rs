@@ -1,4 +1,4 @@
-//! The store without a server: for `keys`, so that a key can be made before the first start.
+//! The store without a server: for `keys` and `password`, so that both can be made before the first start.
 
 use std::sync::Arc;
 

@@ -116,10 +116,10 @@ impl Simulation {
         }
     }
 
-    /// Prints what can be done with the demonstration, at every start.
-    pub(super) fn introduce(&self, context: &Context, app: &App, page: &str) {
+    /// Prints what can be done with the demonstration, at every start; `false` when there is none.
+    pub(super) fn introduce(&self, context: &Context, app: &App, page: &str) -> bool {
         let Simulation::Inside { scan, .. } = self else {
-            return;
+            return false;
         };
         let key = secret::read(&key_file(context))
             .ok()
@@ -132,6 +132,7 @@ impl Simulation {
         if let Some(instance) = instance.filter(|instance| *scan && instance.phone_number.is_none()) {
             tokio::spawn(scan_now(Client::new(context.socket.clone()), instance.id.to_string()));
         }
+        true
     }
 
     /// Ends the simulator inside; its links come back at the next start.

@@ -1,7 +1,5 @@
 //! `serve`: puts the rooms together, runs until told to stop, takes them apart in the opposite order.
 
-#[cfg(not(feature = "sandbox"))]
-use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,10 +8,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-#[cfg(not(feature = "sandbox"))]
-use super::PROGRAM;
 use super::arguments::Serve;
 use super::context::Context;
+use super::dashboard;
 use super::failure::Failure;
 use super::offline::cannot_open;
 use super::sockets::{self, AdminSocket};
@@ -21,8 +18,6 @@ use super::state::State;
 use crate::app::{self, App};
 use crate::bus::Bus;
 use crate::config::{Config, LogFormat};
-#[cfg(not(feature = "sandbox"))]
-use crate::domain::access::Caller;
 use crate::domain::webhook::{KEPT_AFTER_SUCCESS, KEPT_OTHERWISE};
 use crate::engine::{self, Engine};
 use crate::http;
@@ -84,6 +79,11 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     let webhooks = Webhooks::start(store.clone(), &bus, webhook_options(config, &state)?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let app = App::new(store.clone(), bus, engine, webhooks, &app_options(config, &state));
+    if let Some(password) = &config.dashboard.password
+        && app.sessions.configure_password(password).await?
+    {
+        tracing::info!("the setting dashboard.password is the dashboard's password now; all sign-ins have ended");
+    }
     // Before anybody is let in, so that whoever reads "listening" finds it done.
     if state.is_first_start() {
         first_start(config, &app).await?;
@@ -113,9 +113,12 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     };
     tracing::info!(%address, state = %context.state.display(), version = env!("CARGO_PKG_VERSION"), "listening on {page}");
     #[cfg(feature = "sandbox")]
-    running.simulation.introduce(context, &running.app, &page);
+    let introduced = running.simulation.introduce(context, &running.app, &page);
     #[cfg(not(feature = "sandbox"))]
-    suggest_a_key(context, &running.app, &page);
+    let introduced = false;
+    if !introduced {
+        dashboard::invite(context, &running.app, &page);
+    }
 
     let stopped_by_itself = tokio::select! {
         signal = signals.next() => {
@@ -317,33 +320,6 @@ fn page_address(address: SocketAddr) -> String {
         ip => ip,
     };
     format!("http://{}", SocketAddr::new(ip, address.port()))
-}
-
-/// Without a key nobody can do anything; says how to make one, until there is one.
-#[cfg(not(feature = "sandbox"))]
-fn suggest_a_key(context: &Context, app: &App, page: &str) {
-    if !has_no_key(app) {
-        return;
-    }
-    let folder = match &context.loaded.config.state {
-        Some(folder) => format!(" --state {}", folder.display()),
-        None => String::new(),
-    };
-    if std::io::stderr().is_terminal() {
-        eprintln!(
-            "\nThere is no API key yet. Make one in another terminal, then open {page}/ and enter it:\n\n    {PROGRAM} keys create --name my-first-key{folder}\n"
-        );
-    } else {
-        tracing::info!("there is no API key yet; make one with `{PROGRAM} keys create --name NAME{folder}`");
-    }
-}
-
-/// Whether no key works.
-#[cfg(not(feature = "sandbox"))]
-fn has_no_key(app: &App) -> bool {
-    app.keys
-        .list(&Caller::OWNER, None, 1)
-        .is_ok_and(|page| page.data.is_empty())
 }
 
 /// Removes what is too old or too much, at start and then every ten minutes.

@@ -183,6 +183,7 @@ impl Assembly {
             let source = Source::Environment(name.to_owned());
             if let Some(setting) = settings().iter().find(|setting| setting.variable() == name) {
                 if setting.secret {
+                    self.require_once(setting);
                     match secret::read(Path::new(value)) {
                         Ok(text) => self.set(setting, &Value::String(text.expose().to_owned()), source),
                         Err(problem) => self.problems.push(format!("{name}: {problem}")),
@@ -196,16 +197,32 @@ impl Assembly {
                 } else {
                     self.set_text(setting, value, source);
                 }
-            } else if settings()
+            } else if let Some(setting) = settings()
                 .iter()
-                .any(|setting| setting.secret && setting.variable() == format!("{name}_FILE"))
+                .find(|setting| setting.secret && setting.variable() == format!("{name}_FILE"))
             {
+                if setting.in_environment {
+                    self.require_once(setting);
+                    self.set_text(setting, value, source);
+                    continue;
+                }
                 self.problems.push(format!("{name}: a secret is not read from the environment; put it into a file and name that with {name}_FILE"));
             } else {
                 self.warnings.push(format!(
                     "the environment variable {name} is no setting of this program; it is ignored"
                 ));
             }
+        }
+    }
+
+    /// A secret that comes from two places of the environment: nobody could say which one wins.
+    fn require_once(&mut self, setting: &Setting) {
+        if let Some(other) = self.sources.get(&setting.path) {
+            self.problems.push(format!(
+                "{} comes from {other} already; name it once, as {}",
+                setting.path,
+                setting.variable()
+            ));
         }
     }
 
@@ -502,6 +519,57 @@ mod tests {
         assert!(
             text.contains("WHATISUP_BOOTSTRAP_KEY_FILE") && !text.contains(&key),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn the_dashboards_password_comes_from_a_file_or_the_environment_and_is_never_shown() {
+        let password = "a quiet yellow lamp";
+        let (_folder, path) = file(&format!("{password}\n"));
+        let name = path.to_str().unwrap();
+        let (value, from_file) = ("WHATISUP_DASHBOARD_PASSWORD", "WHATISUP_DASHBOARD_PASSWORD_FILE");
+        for pair in [(value, password), (from_file, name)] {
+            let loaded = load(&Layers {
+                environment: environment(&[pair]),
+                ..Layers::default()
+            })
+            .unwrap();
+            assert_eq!(loaded.config.dashboard.password.as_ref().unwrap().expose(), password);
+            let shown = format!("{loaded:?}{}", super::super::commented_toml(&loaded));
+            assert!(!shown.contains(password), "{shown}");
+        }
+        let refused = |layers: Layers, expected: &str| {
+            let text = problems(&layers);
+            assert!(text.contains(expected) && !text.contains(password), "{text}");
+        };
+        refused(
+            Layers {
+                environment: environment(&[(value, password), (from_file, name)]),
+                ..Layers::default()
+            },
+            "name it once",
+        );
+        refused(
+            Layers {
+                environment: environment(&[(value, "short")]),
+                ..Layers::default()
+            },
+            "dashboard.password (environment variable WHATISUP_DASHBOARD_PASSWORD): must have at least 10",
+        );
+        let (_folder, path) = file(&format!("[dashboard]\npassword = \"{password}\"\n"));
+        refused(
+            Layers {
+                file: Some(path),
+                ..Layers::default()
+            },
+            from_file,
+        );
+        refused(
+            Layers {
+                flags: vec![set("dashboard.password", password)],
+                ..Layers::default()
+            },
+            from_file,
         );
     }
 

@@ -4,7 +4,7 @@
 //! command line. The same path is used everywhere: `limits.burst` in the file is `[limits] burst = 120`, in the
 //! environment `WHATISUP_LIMITS_BURST=120`, on the command line `--set limits.burst=120`. Secrets come from files of
 //! their own, which `WHATISUP_<NAME>_FILE` names, so that they stand in no process list and in no backup of the
-//! configuration.
+//! configuration; the dashboard's password alone may stand in the environment itself, where containers keep such.
 
 mod layers;
 mod reference;
@@ -55,6 +55,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("x-secret" = true))]
     pub secrets_key: Option<Secret>,
+    /// The page for people.
+    pub dashboard: Dashboard,
     /// What is written to the log (standard error).
     pub log: Log,
     /// How much one caller may ask for.
@@ -82,6 +84,7 @@ impl Default for Config {
             bootstrap_key: None,
             pepper: None,
             secrets_key: None,
+            dashboard: Dashboard::default(),
             log: Log::default(),
             limits: Limits::default(),
             cors: Cors::default(),
@@ -92,6 +95,19 @@ impl Default for Config {
             webhooks: Webhooks::default(),
         }
     }
+}
+
+/// `dashboard.*`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dashboard {
+    /// The password of the dashboard, for installations that are set up by a script; with it, nobody sets one on the
+    /// page. When it differs from the last one, all sign-ins end. Secret: in the file that
+    /// `WHATISUP_DASHBOARD_PASSWORD_FILE` names, or itself in `WHATISUP_DASHBOARD_PASSWORD`. 10 to 200 characters, not
+    /// all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("x-secret" = true, "x-environment" = true))]
+    pub password: Option<Secret>,
 }
 
 /// `log.*`

@@ -32,6 +32,8 @@ pub struct Setting {
     pub help: String,
     /// Whether it comes from a file of its own and is never shown.
     pub secret: bool,
+    /// Whether a secret may stand in the environment itself as well.
+    pub in_environment: bool,
 }
 
 impl Setting {
@@ -76,6 +78,7 @@ fn collect(schema: &Value, prefix: &str, found: &mut Vec<Setting>) {
             kind: kind(property),
             help: help(property),
             secret: property["x-secret"] == true,
+            in_environment: property["x-environment"] == true,
             path,
         });
     }

@@ -37,6 +37,10 @@ fn line(text: &mut String, loaded: &Loaded, setting: &Setting, name: &str, value
     let source = loaded.sources.get(&setting.path);
     let _ = match (source, value) {
         (Some(source), _) if setting.secret => writeln!(text, "# {name} = \"{MASK}\"  # {source}"),
+        (None, _) if setting.in_environment => {
+            let file = setting.variable();
+            writeln!(text, "# {name}: not set ({file} or {})", file.trim_end_matches("_FILE"))
+        }
         (None, _) if setting.secret => writeln!(text, "# {name}: not set ({})", setting.variable()),
         (Some(source), Some(value)) => writeln!(text, "{name} = {value}  # {source}"),
         (None, Some(value)) => writeln!(text, "# {name} = {value}"),

@@ -3,6 +3,7 @@
 use http::Uri;
 
 use super::Config;
+use crate::domain::access::password_problem;
 
 /// Every problem as setting and sentence.
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
@@ -53,6 +54,12 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
                 "must be zpk_live_ or zpk_test_ and 32 random bytes in base64url without padding (43 characters)"
                     .into(),
             ),
+        );
+    }
+    if let Some(password) = &config.dashboard.password {
+        check(
+            "dashboard.password",
+            password_problem(password.expose()).map(str::to_owned),
         );
     }
     if let Some(pepper) = &config.pepper

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::client::Reply;
 use crate::harness::gateway::Setup;
-use crate::harness::{Client, Gateway};
+use crate::harness::{Client, Gateway, Stream};
 
 const PASSWORD: &str = "a quiet yellow lamp";
 
@@ -379,4 +379,214 @@ async fn sign_ins_are_listed_and_others_can_be_ended() {
     bound.get("/v1/sessions").refused(403, "instance_scoped_key").await;
     gateway.client.delete("/v1/sessions").reply(204).await;
     second.call("GET", "/v1/instances").refused(401, "auth_invalid").await;
+}
+
+fn change(browser: &Browser, current: &str, new: &str) -> crate::harness::client::Call {
+    browser
+        .call("PUT", "/v1/password")
+        .json(&json!({"current_password": current, "new_password": new}))
+}
+
+#[tokio::test]
+async fn another_password_ends_every_other_sign_in() {
+    const NEW: &str = "a loud violet drum";
+    let gateway = alone().await;
+    let (own, other) = (set_up(&gateway).await, another(&gateway).await);
+    let stream = Stream::by_cookie(&other.client, &other.cookie).await;
+
+    let wrong = change(&own, "not the password", NEW)
+        .refused(400, "validation_failed")
+        .await;
+    assert_eq!(wrong["details"]["fields"][0]["path"], "body.current_password");
+    assert_eq!(wrong["details"]["attempts_left"], 2);
+    let missing = own.call("PUT", "/v1/password").json(&json!({"new_password": NEW}));
+    missing.refused(400, "validation_failed").await;
+    change(&own, PASSWORD, "short").refused(400, "validation_failed").await;
+    other.call("GET", "/v1/instances").returns(200).await;
+
+    change(&own, PASSWORD, NEW).reply(204).await;
+    own.call("GET", "/v1/instances").returns(200).await;
+    other.call("GET", "/v1/instances").refused(401, "auth_invalid").await;
+    stream.ended().await;
+    sign_in(&gateway, PASSWORD).refused(401, "auth_invalid").await;
+    sign_in(&gateway, NEW).reply(201).await;
+
+    // The owner of the machine need not know the old one, and stays nobody's guest.
+    let owner = gateway.owner();
+    let reset = json!({"new_password": PASSWORD});
+    owner.call("PUT", "/v1/password").json(&reset).reply(204).await;
+    own.call("GET", "/v1/instances").refused(401, "auth_invalid").await;
+    sign_in(&gateway, PASSWORD).reply(201).await;
+}
+
+#[tokio::test]
+async fn three_wrong_passwords_bring_a_pause_that_doubles_and_nobody_signed_in_notices() {
+    let gateway = alone().await;
+    let browser = set_up(&gateway).await;
+    let guess_until_paused = async |minutes: u64| {
+        for left in [2, 1, 0] {
+            let reply = sign_in(&gateway, "a guess of ten").reply(401).await;
+            let error = &reply.json["error"];
+            assert_eq!(
+                (&error["code"], &error["details"]["attempts_left"]),
+                (&json!("auth_invalid"), &json!(left))
+            );
+            assert_eq!(
+                reply.header("retry-after").is_empty(),
+                left > 0,
+                "the last one says when to try again"
+            );
+        }
+        // The right one is not looked at now either: else guessing would just go on.
+        let paused = sign_in(&gateway, PASSWORD).reply(429).await;
+        assert_eq!(paused.json["error"]["code"], "rate_limited");
+        let wait: u64 = paused.header("retry-after").parse().unwrap();
+        assert!(wait <= minutes * 60 && wait > (minutes - 1) * 60, "{wait} s");
+    };
+    guess_until_paused(1).await;
+    browser.call("GET", "/v1/instances").returns(200).await;
+    gateway.client.get("/v1/instances").returns(200).await;
+    // Whoever is signed in may even give the password again.
+    let again = browser.call("POST", "/v1/session").json(&json!({"password": PASSWORD}));
+    again.reply(201).await;
+    gateway.advance(61).await;
+    guess_until_paused(2).await;
+    gateway.advance(121).await;
+    sign_in(&gateway, PASSWORD).reply(201).await;
+    guess_until_paused(1).await;
+    let reset = json!({"new_password": PASSWORD});
+    gateway
+        .owner()
+        .call("PUT", "/v1/password")
+        .json(&reset)
+        .reply(204)
+        .await;
+    sign_in(&gateway, PASSWORD).reply(201).await;
+}
+
+#[tokio::test]
+async fn guessing_the_token_of_the_one_time_link_is_throttled_too() {
+    let gateway = alone().await;
+    let token = setup_token(&gateway).await;
+    let attempt = |token: &str| {
+        let body = json!({"token": token, "password": PASSWORD});
+        gateway.client.without_key().post("/v1/setup", &body)
+    };
+    for _ in 0..3 {
+        attempt("a guess").refused(401, "auth_invalid").await;
+    }
+    attempt(&token).refused(429, "rate_limited").await;
+    gateway.advance(61).await;
+    attempt(&token).reply(201).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_sign_in_ends_its_streams_and_no_other() {
+    let gateway = alone().await;
+    let (one, other) = (set_up(&gateway).await, another(&gateway).await);
+    let (first, second) = (
+        Stream::by_cookie(&one.client, &one.cookie).await,
+        Stream::by_cookie(&other.client, &other.cookie).await,
+    );
+    other
+        .call("DELETE", &format!("/v1/sessions/{}", one.id))
+        .reply(204)
+        .await;
+    first.ended().await;
+    assert!(!second.is_over());
+    gateway.advance(7 * 24 * 3600 + 1).await;
+    second.ended().await;
+    let foreign = other.client.get("/v1/events").header("Cookie", &other.cookie);
+    foreign
+        .header("Sec-Fetch-Site", "cross-site")
+        .refused(401, "auth_missing")
+        .await;
+}
+
+#[tokio::test]
+async fn each_sign_in_has_a_bucket_of_its_own() {
+    let gateway = setup()
+        .env("WHATISUP_LIMITS_BURST", "5")
+        .env("WHATISUP_LIMITS_PER_SECOND", "1")
+        .start()
+        .await;
+    let (busy, calm) = (set_up(&gateway).await, another(&gateway).await);
+    let mut refused = false;
+    for _ in 0..20 {
+        let reply = busy.call("GET", "/v1/instances").attempt().await.unwrap();
+        refused |= reply.status == 429;
+    }
+    assert!(refused, "a bucket of five is empty after twenty requests");
+    calm.call("GET", "/v1/instances").returns(200).await;
+}
+
+#[tokio::test]
+async fn a_password_from_a_file_is_the_one_that_counts_at_every_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    let write = |password: &str| {
+        std::fs::write(&file, format!("{password}\n")).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write(PASSWORD);
+    let mut gateway = setup()
+        .env("WHATISUP_DASHBOARD_PASSWORD_FILE", file.to_str().unwrap())
+        .start()
+        .await;
+    let browser = another(&gateway).await;
+    for refused in [
+        change(&browser, PASSWORD, "a loud violet drum"),
+        gateway
+            .owner()
+            .call("PUT", "/v1/password")
+            .json(&json!({"new_password": "a loud violet drum"})),
+    ] {
+        let error = refused.refused(409, "invalid_lifecycle_transition").await;
+        assert!(error["message"].as_str().unwrap().contains("dashboard.password"));
+    }
+    assert!(
+        !gateway.log().lines().iter().any(|line| line.contains("#setup=")),
+        "nothing to set up"
+    );
+
+    gateway.stop().await;
+    gateway.start_again().await;
+    browser.call("GET", "/v1/instances").returns(200).await;
+
+    write("a loud violet drum");
+    gateway.stop().await;
+    gateway.start_again().await;
+    browser.call("GET", "/v1/instances").refused(401, "auth_invalid").await;
+    sign_in(&gateway, PASSWORD).refused(401, "auth_invalid").await;
+    sign_in(&gateway, "a loud violet drum").reply(201).await;
+
+    gateway.stop().await;
+    gateway.forget_env("WHATISUP_DASHBOARD_PASSWORD_FILE");
+    gateway.start_again().await;
+    let browser = signed_in(&gateway, &sign_in(&gateway, "a loud violet drum").reply(201).await);
+    change(&browser, "a loud violet drum", PASSWORD).reply(204).await;
+}
+
+#[tokio::test]
+async fn the_log_has_no_password_no_token_and_no_cookie() {
+    for level in ["info", "trace"] {
+        let gateway = setup().env("WHATISUP_LOG_LEVEL", level).start().await;
+        let token = setup_token(&gateway).await;
+        let body = json!({"token": token, "password": PASSWORD});
+        let reply = gateway.client.without_key().post("/v1/setup", &body).reply(201).await;
+        let browser = signed_in(&gateway, &reply);
+        let (guess, new) = ("a guess that is wrong", "a loud violet drum");
+        sign_in(&gateway, guess).refused(401, "auth_invalid").await;
+        change(&browser, PASSWORD, new).reply(204).await;
+        let other = signed_in(&gateway, &sign_in(&gateway, new).reply(201).await);
+        let stream = Stream::by_cookie(&browser.client, &browser.cookie).await;
+        other.call("DELETE", "/v1/sessions").reply(204).await;
+        stream.ended().await;
+        let value = |browser: &Browser| browser.cookie.split_once('=').unwrap().1.to_owned();
+        let log = gateway.log().lines().join("\n");
+        assert!(log.contains("signed in"), "there is a log");
+        for secret in [PASSWORD, guess, new, &token, &value(&browser), &value(&other)] {
+            assert!(!log.contains(secret), "at the level {level} the log shows {secret}");
+        }
+    }
 }

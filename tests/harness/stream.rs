@@ -49,6 +49,17 @@ impl Stream {
         Self::resume(client, query, None).await
     }
 
+    /// Opens the stream as the dashboard's page does, by its cookie.
+    pub async fn by_cookie(client: &Client, cookie: &str) -> Self {
+        let request = client
+            .http()
+            .get(format!("{}/v1/events", client.base()))
+            .header("Accept", "text/event-stream")
+            .header("Cookie", cookie)
+            .header("Sec-Fetch-Site", "same-origin");
+        Self::of(request).await
+    }
+
     /// Opens the stream behind an event that was already seen.
     pub async fn resume(client: &Client, query: &str, last_event_id: Option<&str>) -> Self {
         let mut request = client
