@@ -7,3 +7,4 @@ mod inspect;
 mod page;
 mod sample;
 mod tastes;
+mod webhooks;

@@ -77,7 +77,7 @@ export default {
   // webhooks
   webhooks: 'Webhooks', deliveries: 'Deliveries', hooksNone: 'Let events come to your program.', hooksUp: (up, n) => (up === n ? n > 1 ? `All ${n} answer.` : 'The webhook answers.' : `${up || 'None'} of ${n} answer${up > 1 ? '' : 's'}.`),
   hooksFailing: (n, time) => `${number(n)} ${n > 1 ? 'are' : 'is'} failing since ${time}.`, hooksOwed: (n) => `${n} ${n > 1 ? 'deliveries wait' : 'delivery waits'}, nothing is lost. Each is tried again by itself.`, hooksLead: 'Each event is posted to your program, signed, until it answers 2xx.',
-  hooksEmpty: 'A webhook is an address of your program. The gateway posts each event there the moment it happens, and tries again while nobody answers. To see one without writing a program, listen on this machine:',
+  hooksEmpty: 'A webhook is an address of your program: each event is posted there at once, and again while nobody answers. To see one before you write a program, listen on this machine.',
   hookNew: 'New webhook', hookListen: 'Receive and check here', hookAll: 'all events', hookEvents: (n) => `${n} event${s(n)}`, hookInstances: (n) => `${n} instances`, hookSince: (time) => `since ${time}`,
   'hook.failing': 'Failing', 'hook.unproven': 'Not tried yet', 'hook.ok': 'Answering', 'dlv.pending': 'Waiting', 'dlv.retrying': 'Retrying', 'dlv.failed': 'Gave up', 'dlv.success': 'Answered', answered: (status) => `answered ${status}`, noAnswer: 'no answer',
   hookFailing: (what, time, n) => `**The receiver fails since ${time}**, ${n} attempt${s(n)} in a row: ${what}.`, hookProven: (time) => `Last answered at ${time}.`, hookNever: 'Nothing was delivered yet. A test tells whether the way is open.',
@@ -87,7 +87,7 @@ export default {
   hookSecret: 'Signing secret', secretOnce: 'Copy this secret now. It is shown once.', secretCheck: 'X-WhatIsUp-Signature is t=…,v1=…: the hex HMAC-SHA256, with this secret, of t, a dot and the raw body.',
   replayRange: 'Replay a range', replayFrom: 'From', replayUntil: 'Until (empty: now)', replayFailed: 'Only what was given up', replayCount: (n) => `**${n} event${s(n)}** will be sent.`,
   dlvState: 'State', dlvEvent: 'Event', dlvTries: 'Attempts', dlvAnswer: 'Answer', dlvNext: 'Next / took', dlvAgain: 'again', dlvIn: (time) => `in ${time}`, tries: (n, of) => `${n} of ${of} attempts`, dlvNone: 'No deliveries.',
-  dlvBody: 'Last answer, first 1 KiB', dlvHeaders: (id) => `Each attempt carries X-WhatIsUp-Signature and X-WhatIsUp-Event-Id: ${id}, the same every time.`, sendAgain: 'Send again now',
+  dlvBody: 'Last answer, first 1 KiB', sendAgain: 'Send again now',
   // keys
   keys: 'Keys', keysWork: (n) => `${number(n)} key${s(n)} work${n === 1 ? 's' : ''}.`, keysOver: (n) => `${number(n)} expired.`, keysSoon: (n) => `${number(n)} end${n === 1 ? 's' : ''} within a week.`,
   keysLead: 'A program shows its key with every call. Give each its own, with no more rights than it needs.', keysOnlyRead: 'Your key may see keys, not make or revoke them.',

@@ -86,7 +86,7 @@ export default {
   // webhooks
   webhooks: 'Webhooks', deliveries: 'Entregas', hooksNone: 'Recibe los eventos en tu programa.', hooksUp: (up, n) => (up === n ? n > 1 ? `Los ${n} responden.` : 'El webhook responde.' : `${up || 'Ninguno'} de ${n} ${up > 1 ? 'responden' : 'responde'}.`),
   hooksFailing: (n, time) => `${n > 1 ? `${n} fallan` : 'Uno falla'} desde ${time}.`, hooksOwed: (n) => `${n} entrega${s(n)} espera${n > 1 ? 'n' : ''}, no se perdió nada. Cada una se reintenta sola.`, hooksLead: 'Cada evento se envía a tu programa, firmado, hasta que responda 2xx.',
-  hooksEmpty: 'Un webhook es una dirección de tu programa. El gateway envía allí cada evento al momento y reintenta mientras nadie responda. Para ver uno sin escribir un programa, escucha en esta máquina:',
+  hooksEmpty: 'Un webhook es una dirección de tu programa: cada evento se envía allí al momento, y de nuevo mientras nadie responda. Para ver uno antes de escribir un programa, escucha en esta máquina.',
   hookNew: 'Nuevo webhook', hookListen: 'Recibir y verificar aquí', hookAll: 'todos los eventos', hookEvents: (n) => `${n} evento${s(n)}`, hookInstances: (n) => `${n} instancias`, hookSince: (time) => `desde ${time}`,
   'hook.failing': 'Fallando', 'hook.unproven': 'Sin probar', 'hook.ok': 'Responde', 'dlv.pending': 'En espera', 'dlv.retrying': 'Reintentando', 'dlv.failed': 'Abandonada', 'dlv.success': 'Respondida', answered: (status) => `respondió ${status}`, noAnswer: 'sin respuesta',
   hookFailing: (what, time, n) => `**El destino falla desde ${time}**, ${n} intento${s(n)} seguido${s(n)}: ${what}.`, hookProven: (time) => `Última respuesta a las ${time}.`, hookNever: 'Aún no se entregó nada. Una prueba dice si el camino está abierto.',
@@ -96,8 +96,8 @@ export default {
   hookSecret: 'Secreto de la firma', secretOnce: 'Copia este secreto ahora. Solo se muestra una vez.', secretCheck: 'X-WhatIsUp-Signature es t=…,v1=…: el HMAC-SHA256 en hex, con este secreto, de t, un punto y el cuerpo tal cual.',
   replayRange: 'Reenviar un período', replayFrom: 'Desde', replayUntil: 'Hasta (vacío: ahora)', replayFailed: 'Solo lo abandonado', replayCount: (n) => `Se enviará${n === 1 ? '' : 'n'} **${n} evento${s(n)}**.`,
   dlvState: 'Estado', dlvEvent: 'Evento', dlvTries: 'Intentos', dlvAnswer: 'Respuesta', dlvNext: 'Próximo / tardó', dlvAgain: 'de nuevo', dlvIn: (time) => `en ${time}`, tries: (n, of) => `${n} de ${of} intentos`, dlvNone: 'Ninguna entrega.',
-  dlvBody: 'Última respuesta, primer KiB', dlvHeaders: (id) => `Cada intento lleva X-WhatIsUp-Signature y X-WhatIsUp-Event-Id: ${id}, siempre el mismo.`, sendAgain: 'Enviar de nuevo ahora',
-  'problem.private_address': 'Esta dirección no es pública. Para llamar a una máquina de tu red, permítela en webhooks.allow_private.', 'problem.http': 'http:// lo puede leer cualquiera en el camino. Usa https://.', 'problem.scheme': 'La dirección debe empezar con https://.', 'problem.malformed': 'Esto no es una dirección. Escríbela como https://ejemplo.org/ruta.', 'problem.unresolved': 'Este nombre no existe en el DNS. Revisa cómo está escrito.',
+  dlvBody: 'Última respuesta, primer KiB', sendAgain: 'Enviar de nuevo ahora',
+  'problem.private_address': 'Esta dirección no es pública. Para llamar a una máquina de tu red, permítela en webhooks.allow_private.', 'problem.http': 'http:// lo puede leer cualquiera en el camino. Usa https://.', 'problem.unresolved': 'Este nombre no existe en el DNS. Revisa cómo está escrito.',
   // keys
   keys: 'Claves', keysWork: (n) => `${number(n)} clave${n === 1 ? ' vale' : 's valen'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'caducó' : 'caducaron'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'termina' : 'terminan'} en una semana.`,
   keysLead: 'Un programa muestra su clave en cada llamada. Da a cada uno la suya, solo con los permisos que necesita.', keysOnlyRead: 'Tu clave puede ver claves, no crearlas ni revocarlas.',

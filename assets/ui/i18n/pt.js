@@ -86,7 +86,7 @@ export default {
   // webhooks
   webhooks: 'Webhooks', deliveries: 'Entregas', hooksNone: 'Receba os eventos no seu programa.', hooksUp: (up, n) => (up === n ? n > 1 ? `Os ${n} respondem.` : 'O webhook responde.' : `${up || 'Nenhum'} de ${n} ${up > 1 ? 'respondem' : 'responde'}.`),
   hooksFailing: (n, time) => `${n > 1 ? `${n} falham` : 'Um falha'} desde ${time}.`, hooksOwed: (n) => `${n} entrega${s(n)} aguarda${n > 1 ? 'm' : ''}, nada se perdeu. Cada uma é tentada de novo sozinha.`, hooksLead: 'Cada evento é enviado ao seu programa, assinado, até ele responder 2xx.',
-  hooksEmpty: 'Um webhook é um endereço do seu programa. O gateway envia cada evento para lá na hora e tenta de novo enquanto ninguém responde. Para ver um sem escrever um programa, ouça nesta máquina:',
+  hooksEmpty: 'Um webhook é um endereço do seu programa: cada evento é enviado para lá na hora, e de novo enquanto ninguém responde. Para ver um antes de escrever um programa, ouça nesta máquina.',
   hookNew: 'Novo webhook', hookListen: 'Receber e conferir aqui', hookAll: 'todos os eventos', hookEvents: (n) => `${n} evento${s(n)}`, hookInstances: (n) => `${n} instâncias`, hookSince: (time) => `desde ${time}`,
   'hook.failing': 'Falhando', 'hook.unproven': 'Ainda sem teste', 'hook.ok': 'Respondendo', 'dlv.pending': 'Aguardando', 'dlv.retrying': 'Tentando de novo', 'dlv.failed': 'Desistiu', 'dlv.success': 'Respondida', answered: (status) => `respondeu ${status}`, noAnswer: 'sem resposta',
   hookFailing: (what, time, n) => `**O destino falha desde ${time}**, ${n} tentativa${s(n)} seguida${s(n)}: ${what}.`, hookProven: (time) => `Última resposta às ${time}.`, hookNever: 'Nada foi entregue ainda. Um teste diz se o caminho está aberto.',
@@ -96,8 +96,8 @@ export default {
   hookSecret: 'Segredo da assinatura', secretOnce: 'Copie este segredo agora. Ele só aparece uma vez.', secretCheck: 'X-WhatIsUp-Signature é t=…,v1=…: o HMAC-SHA256 em hex, com este segredo, de t, um ponto e o corpo cru.',
   replayRange: 'Reenviar um período', replayFrom: 'De', replayUntil: 'Até (vazio: agora)', replayFailed: 'Só o que foi abandonado', replayCount: (n) => `**${n} evento${s(n)}** ${n === 1 ? 'será enviado' : 'serão enviados'}.`,
   dlvState: 'Estado', dlvEvent: 'Evento', dlvTries: 'Tentativas', dlvAnswer: 'Resposta', dlvNext: 'Próxima / levou', dlvAgain: 'de novo', dlvIn: (time) => `em ${time}`, tries: (n, of) => `${n} de ${of} tentativas`, dlvNone: 'Nenhuma entrega.',
-  dlvBody: 'Última resposta, primeiro 1 KiB', dlvHeaders: (id) => `Cada tentativa leva X-WhatIsUp-Signature e X-WhatIsUp-Event-Id: ${id}, sempre o mesmo.`, sendAgain: 'Enviar de novo agora',
-  'problem.private_address': 'Este endereço não é público. Para chamar uma máquina da sua rede, libere-a em webhooks.allow_private.', 'problem.http': 'http:// pode ser lido por todos no caminho. Use https://.', 'problem.scheme': 'O endereço deve começar com https://.', 'problem.malformed': 'Isto não é um endereço. Escreva como https://exemplo.org/caminho.', 'problem.unresolved': 'Este nome não existe no DNS. Confira a grafia.',
+  dlvBody: 'Última resposta, primeiro 1 KiB', sendAgain: 'Enviar de novo agora',
+  'problem.private_address': 'Este endereço não é público. Para chamar uma máquina da sua rede, libere-a em webhooks.allow_private.', 'problem.http': 'http:// pode ser lido por todos no caminho. Use https://.', 'problem.unresolved': 'Este nome não existe no DNS. Confira a grafia.',
   // keys
   keys: 'Chaves', keysWork: (n) => `${number(n)} chave${n === 1 ? ' vale' : 's valem'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'expirou' : 'expiraram'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'acaba' : 'acabam'} em até uma semana.`,
   keysLead: 'Um programa mostra sua chave em cada chamada. Dê a cada um a sua, só com os direitos de que precisa.', keysOnlyRead: 'Sua chave pode ver chaves, não criá-las nem revogá-las.',

@@ -142,7 +142,10 @@ class Webhooks extends Part {
     const failing = hooks.map(({ health }) => health.failing_since).filter(Boolean).sort();
     const owed = hooks.reduce((sum, { health }) => sum + health.pending + health.retrying, 0);
     this.chosen ||= hooks[0]?.id;
-    setText(this.heading, hooks.length ? `${t('hooksUp', hooks.filter(({ health }) => health.status === 'ok').length, hooks.length)} ${failing[0] ? t('hooksFailing', failing.length, when(failing[0])) : ''}` : t('hooksNone'));
+    const up = hooks.filter(({ health }) => health.status === 'ok').length;
+    setText(this.heading, [
+      !hooks.length ? t('hooksNone') : up || hooks[1] ? t('hooksUp', up, hooks.length) : !failing[0] && `${t(HEALTH[hooks[0].health.status][1])}.`, failing[0] && t('hooksFailing', failing.length, when(failing[0])),
+    ].filter(Boolean).join(' '));
     setText(this.lead, owed ? t('hooksOwed', owed) : t('hooksLead'));
     this.create.hidden = !hooks.length;
     const lines = hooks.map((hook) => {
@@ -217,6 +220,7 @@ class Webhooks extends Part {
   #choose(filter) {
     this.#filter = { ...this.#filter, cursor: '', ...filter };
     this.#seconds = 0;
+    this.key = null;
     this.tbody.replaceChildren();
     return this.#load().catch((error) => notice(t('deliveries'), error));
   }
@@ -242,8 +246,16 @@ class Webhooks extends Part {
     const id = at.closest('tr')?.dataset.id;
     const waits = !now && this.tbody.childElementCount && this.tbody.matches(matchMedia('(hover: hover)').matches ? ':hover, :has(:focus-visible)' : ':has(:focus-visible)');
     const rows = waits ? this.#rows.filter((row) => this.tbody.querySelector(`[data-id="${row.id}"]`)) : this.#rows;
-    this.tbody.replaceChildren(...rows.flatMap((row) => [this.#row(row), this.#open.has(row.id) ? this.#more(row) : []].flat()));
-    if (!rows.length) this.tbody.append(h('tr', {}, h('td', { colspan: 7 }, t('dlvNone'))));
+    const key = rows.map((row) => row.id + this.#open.has(row.id)).join();
+    if (key !== this.key) this.tbody.replaceChildren(...rows.length ? rows.flatMap((row) => [this.#row(row), this.#open.has(row.id) ? this.#more(row) : []].flat()) : [h('tr', {}, h('td', { colspan: 7 }, t('dlvNone')))]);
+    else for (const row of rows) {
+      const old = this.tbody.querySelector(`[data-id="${row.id}"]`);
+      const made = this.#row(row);
+      // What is the same is left alone, and so is what somebody reads or selects below it.
+      if (old.outerHTML !== made.outerHTML) old.replaceWith(made);
+      if (this.#open.has(row.id)) this.#more(row);
+    }
+    this.key = key;
     if (id) (at.isConnected ? at : this.tbody.querySelector(`[data-id="${id}"] button`))?.focus({ preventScroll: true });
   }
 
@@ -285,7 +297,7 @@ class Webhooks extends Part {
       answer.block, h('div', {}, button([icon('replay'), t('sendAgain')], 'send-again', async () => {
         await api.post(`${SENT}/${id}/replay`);
         await this.#choose({});
-      }, 'btn small')), payload.block, h('p', { class: 'faint sm' }, t('dlvHeaders', row.event_id)))));
+      }, 'btn small')), payload.block, h('p', { class: 'mono trail' }, `X-WhatIsUp-Event-Id: ${row.event_id} · X-WhatIsUp-Correlation-Id: ${row.correlation_id}`))));
     return kept.tr;
   }
 }
