@@ -6,5 +6,6 @@ mod gone;
 mod inspect;
 mod page;
 mod sample;
+mod sign_in;
 mod tastes;
 mod webhooks;

@@ -26,6 +26,7 @@ class Store extends EventTarget {
   sandbox = null;
   /** Of webhooks. */
   endpoints = [];
+  endpointsToo = true;
   #chats = new Map();
   #states = new Map();
   #seen = new Set();
@@ -47,7 +48,12 @@ class Store extends EventTarget {
     this.#stream.addEventListener('closed', ({ detail }) => this.#closed(detail));
     this.#stream.addEventListener('refused', ({ detail }) => this.#setLink('refused', detail));
     this.#stream.start(sessionStorage.getItem(RESUME_FROM));
-    api.get('/v1/sandbox').then((sandbox) => { this.sandbox = sandbox; this.#tell('sandbox'); }, () => {});
+    // A normal build has no such call, and a browser notes each refusal.
+    api.get('/v1/system').then(async ({ sandbox }) => {
+      if (!sandbox) return;
+      this.sandbox = await api.get('/v1/sandbox');
+      this.#tell('sandbox');
+    }).catch(() => {});
     await this.load();
   }
 
@@ -58,7 +64,7 @@ class Store extends EventTarget {
     this.#stream?.stop();
     this.#stream = null;
     sessionStorage.removeItem(RESUME_FROM);
-    Object.assign(this, { instances: new Map(), events: [], endpoints: [], link: 'connecting', loaded: false, sandbox: null });
+    Object.assign(this, { instances: new Map(), events: [], endpoints: [], endpointsToo: true, link: 'connecting', loaded: false, sandbox: null });
     this.#chats.clear();
     this.#states.clear();
     this.#seen.clear();
@@ -80,7 +86,7 @@ class Store extends EventTarget {
     const list = await api.list('/v1/instances');
     // Somebody else has signed in meanwhile.
     if (stream !== this.#stream) return;
-    this.loadEndpoints().catch(() => {});
+    if (this.endpointsToo) this.loadEndpoints().catch(({ status }) => { this.endpointsToo = status !== 403; });
     this.instances = new Map(list.map((instance) => [instance.id, instance]));
     this.loaded = true;
     this.freshAt = Date.now();

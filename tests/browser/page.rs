@@ -11,12 +11,6 @@ async fn the_page_links_a_phone_sends_and_shows_what_happens() {
     let id = instances["data"][0]["id"].as_str().unwrap().to_owned();
     let browser = Browser::start().await;
 
-    // Without a key the page asks for one.
-    browser.provokes("/v1/session");
-    browser.goto(&format!("{}/", gateway.client.base())).await;
-    browser.see("key-form").await;
-    browser.inspect("sign-in").await;
-
     browser.open_with_key(&gateway, &key, "#/").await;
     browser.see(&format!("[data-testid=instance][data-id={id}]")).await;
     assert!(!browser.url().await.contains(&key), "the key is gone from the address");

@@ -25,7 +25,7 @@ function form({ testid, label, input, field = input, parts, verb, cause, work })
   const submit = h('button', { class: 'btn go', type: 'submit', 'data-testid': `${testid}-go` }, verb);
   const refuse = (error) => {
     const left = error.details?.attempts_left;
-    problem.replaceChildren(h('p', { class: 'bad sm' }, left === undefined ? explain(error) : t('wrongPassword', left), ' ', h('span', { class: 'mono trail' }, trail(error))));
+    problem.replaceChildren(h('p', { class: 'bad sm' }, ...(left === undefined ? [explain(error), ' ', h('span', { class: 'mono trail' }, trail(error))] : [t('wrongPassword', left, error.status)])));
     input?.setAttribute('aria-invalid', 'true');
     input?.select();
     const until = Date.now() + (error.retryAfter || 0) * 1000;
