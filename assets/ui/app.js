@@ -1,4 +1,4 @@
-// The page: finds out who is there, builds the frame, shows the view the address names.
+// The frame: who is there, and the view the address names.
 import { api, ApiError } from './api.js';
 import { busy, h, icon, notice, Part, say, setText, trouble } from './dom.js';
 import './elements/chat-check.js';
@@ -12,7 +12,7 @@ import { answer, clock, stateOf } from './words.js';
 
 const THEMES = ['system', 'light', 'dark'];
 
-/** A printed link carries a key, or the right to set a password, behind the `#`, which never reaches the server; it is taken and removed at once. */
+/** A printed link has a key or the right to set a password behind the `#`, which no server sees; it is removed at once. */
 function takeFromAddress() {
   const parts = new URLSearchParams(location.hash.slice(1));
   const [key, token, instance] = ['key', 'setup', 'instance'].map((name) => parts.get(name));
@@ -49,7 +49,6 @@ function settings() {
   const select = h('select', { class: 'input quiet', 'aria-label': t('language'), 'data-testid': 'language' },
     Object.entries(languages).map(([code, name]) => h('option', { value: code, lang: code, selected: code === language }, name)));
   select.addEventListener('change', async () => {
-    // With the gateway gone it stays as it is.
     await choose(select.value).catch(() => {});
     build();
     document.querySelector('[data-testid="language"]')?.focus();
@@ -78,7 +77,7 @@ function frame() {
   ];
 }
 
-/** What the address names: `#/<room>/<id>/<more>`; without a room it is the overview. Views are loaded when they are first shown. */
+/** The address is `#/<room>/<id>/<more>`; a view is loaded when it is first shown. */
 const ROOMS = { '': 'overview', instances: 'instance', events: 'events', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
@@ -92,7 +91,7 @@ async function route() {
   const turn = shown;
   let make;
   try {
-    // A browser may remember that a module could not be loaded: the next try has another address.
+    // Browsers may remember a failure: the next try has another address.
     ({ view: make, [room]: make = make } = await import(`./views/${ROOMS[room]}.js${failed ? `?${failed}` : ''}`));
   } catch {
     failed += 1;
@@ -136,7 +135,6 @@ function count() {
 
 const spoken = new Map();
 
-/** Tells a screen reader what changed state, not what it already knew. */
 function speak() {
   for (const instance of store.instances.values()) {
     const { word } = stateOf(instance);
@@ -148,7 +146,6 @@ function speak() {
 
 const seenAt = () => clock(store.freshAt || Date.now());
 
-/** "Live" in the rail. */
 customElements.define('wu-live', class extends Part {
   show() {
     this.className = 'live';
@@ -161,7 +158,7 @@ customElements.define('wu-live', class extends Part {
   }
 });
 
-/** The gateway does not answer: a banner with a countdown; whatever writes is disabled, reading stays. */
+/** While the gateway does not answer, whatever writes is disabled. */
 customElements.define('wu-gone', class extends Part {
   show() {
     const text = h('p', {});
@@ -191,7 +188,7 @@ function enter() {
   store.start().catch((error) => store.dispatchEvent(new CustomEvent('trouble', { detail: { error } })));
 }
 
-/** In, if somebody is signed in; else to the door. The address stays, so that one comes back to the same view. */
+/** In, or to the door. The address stays: one comes back to the same view. */
 async function open(error = null, refusedKey = false) {
   if (entered) store.stop();
   entered = false;
@@ -199,7 +196,7 @@ async function open(error = null, refusedKey = false) {
   takeFromAddress();
   if (api.key) return enter();
   outside = { refusedKey, ...await api.get('/v1/session').catch((cause) => ({ cause })) };
-  // Somebody has set the password already.
+  // Too late.
   if (outside.password_set && progress()?.token) progress(null);
   if (outside.session && !progress()) return enter();
   outside.cause ??= error;
@@ -229,7 +226,6 @@ function build() {
 }
 
 addEventListener('hashchange', () => {
-  // A printed link opened in a tab that already shows the page.
   if (/[#&](key|setup)=/.test(location.hash)) return open();
   if (!entered) return undefined;
   route();

@@ -26,7 +26,7 @@ async fn the_page_says_that_the_gateway_is_gone_keeps_what_it_knows_and_comes_ba
 
     gateway.start_again().await;
     browser.gone("banner").await;
-    browser.reads("wu-live", "Live").await;
+    browser.reads(".foot wu-live", "Live").await;
     browser.until("writing to be enabled", &format!("!{writes}")).await;
     gateway.create("made while it was back").await;
     browser.reads("instance", "made while it was back").await;

@@ -42,8 +42,8 @@ async fn a_first_run_leads_from_the_link_to_a_password_a_key_and_a_code_to_scan(
     let browser = Browser::start().await;
     let page = format!("{}/", gateway.client.base());
     browser.goto(&page).await;
-    browser.reads("h1", "No password yet").await;
-    browser.reads("pre", "whatisup setup-link").await;
+    browser.reads("main h1", "No password yet").await;
+    browser.reads(".code pre", "whatisup setup-link").await;
     browser.inspect("no-password").await;
 
     let link = setup_link(&gateway).await;
@@ -110,7 +110,7 @@ async fn a_link_that_was_replaced_says_how_to_get_another() {
     browser.type_into("password", PASSWORD).await;
     browser.provokes("/v1/setup");
     browser.press("setup-go").await;
-    browser.reads("h1", "No password yet").await;
+    browser.reads("main h1", "No password yet").await;
     browser.reads("h1 + p", "has been used").await;
     browser.inspect("setup-link-used").await;
 }
@@ -152,7 +152,7 @@ async fn a_sign_in_that_is_ended_elsewhere_leads_to_the_door_and_back_to_the_sam
     let browser = Browser::start().await;
     browser.goto(&format!("{}/#/keys", gateway.client.base())).await;
     sign_in(&browser).await;
-    browser.reads("wu-live", "Live").await;
+    browser.reads(".foot wu-live", "Live").await;
     browser
         .until("the room of the address", "document.title.startsWith('Keys')")
         .await;
@@ -227,7 +227,7 @@ async fn a_room_that_cannot_be_loaded_says_so_and_is_shown_when_the_gateway_is_b
     browser.gone("error").await;
     browser.gone("banner").await;
     browser.see("#view h1").await;
-    browser.reads("wu-live", "Live").await;
+    browser.reads(".foot wu-live", "Live").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +235,7 @@ async fn every_word_of_the_page_exists_in_all_three_languages() {
     let gateway = demonstration().await;
     let browser = Browser::start().await;
     browser.goto(&format!("{}/", gateway.client.base())).await;
-    browser.see("h1").await;
+    browser.see("main h1").await;
     let words = browser
         .evaluate(
             "Promise.all(['en', 'pt', 'es'].map(async (code) => Object.keys((await import(`/i18n/${code}.js`)).default)))",

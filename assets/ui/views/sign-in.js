@@ -1,4 +1,4 @@
-// The door: the password, a key instead, or the three steps of the set-up.
+// The door: password, key or set-up.
 import { api } from '../api.js';
 import { busy, codeBlock, h, icon, setText } from '../dom.js';
 import { t } from '../i18n/index.js';
@@ -7,7 +7,7 @@ import { explain, trail } from '../words.js';
 
 const STORED = 'whatisup.setup';
 
-/** Where this tab's set-up is, so that a reload goes on there: `{token}`, `{}`, `{key}` until it is stored, `{last}`; `null` ends it. */
+/** Where this tab's set-up is, also after a reload: `{token}`, `{}`, `{key}` until it is stored, `{last}`; `null` ends it. */
 export function progress(next) {
   if (next) sessionStorage.setItem(STORED, JSON.stringify(next));
   else if (next === null) sessionStorage.removeItem(STORED);
@@ -19,7 +19,7 @@ const shell = (command) => h('div', { class: 'code' }, h('pre', { tabindex: '0' 
 const quiet = (testid, label, onclick) => h('button', { class: 'btn ghost small', type: 'button', 'data-testid': testid, onclick }, label);
 const entry = (props) => h('input', { class: 'input', autocomplete: 'off', 'data-first': true, ...props });
 
-/** A field and its button: what goes wrong stands beside the field, what is throttled counts down in the button. */
+/** A field and its button, in which a pause counts down. */
 function form({ testid, label, input, field = input, parts, verb, cause, work }) {
   const problem = h('div', { id: `${testid}-problem`, role: 'alert', 'data-testid': `${testid}-problem` });
   const submit = h('button', { class: 'btn go', type: 'submit', 'data-testid': `${testid}-go` }, verb);
@@ -67,7 +67,7 @@ export function passwordField(id, autocomplete) {
   return { input, field: [field, verdict] };
 }
 
-/** 0 is too short, 3 is strong: many different characters of several kinds. */
+/** From 0, too short, to 3, strong. */
 function strength(text) {
   if (text.length < 10) return 0;
   const kinds = [/[a-z]/, /[A-Z]/, /\d/, /[^a-zA-Z\d]/].filter((kind) => kind.test(text)).length;
@@ -100,7 +100,7 @@ function byKey({ cause, open, toPassword }) {
       work: async (text) => {
         const key = text.trim();
         if (!key) throw new Error(t('keyEmpty'));
-        // A header cannot carry anything else, and a key has nothing else.
+        // A header carries nothing else.
         if (!/^[\x21-\x7e]+$/.test(key)) throw new Error(t('error.auth_malformed'));
         api.key = key;
         try {
@@ -135,7 +135,7 @@ const STEPS = [
           progress({});
           open();
         } catch (error) {
-          // The link is used up, or somebody was faster: the page says what to do now.
+          // Used up, or somebody was faster.
           if (error.status !== 401 && error.status !== 409) throw error;
           progress(null);
           open(error.status === 401 ? new Error(t('linkUsed')) : null);
@@ -183,7 +183,7 @@ function setUp(at, open) {
     h('h2', {}, t(`setUp.${index}`), index < now && [icon('tick'), h('span', { class: 'sr' }, t('done'))]), index === now && step(open))))];
 }
 
-/** `password_set` and `session` are what `GET /v1/session` says; without, only a key can help. `open` looks again who is there. */
+/** What `GET /v1/session` says; without, only a key helps. `open` looks again. */
 export function door({ password_set: known, session, cause, refusedKey, open, settings }) {
   const main = h('main', { class: 'door', id: 'main', tabindex: '-1' });
   const at = progress();
