@@ -69,7 +69,7 @@ export default {
   // set-up, sign-in
   signIn: 'Sign in', signInText: 'One password opens this page.', signInAgain: 'Your sign-in has ended. Sign in again to go on where you were.', signOut: 'Sign out', password: 'Password', passwordEmpty: 'Type the password first.',
   wrongPassword: (n, status) => (status === 429 ? 'Too many wrong passwords.' : `Wrong password. ${n ? `${n === 1 ? 'One more try' : `${number(n)} more tries`}, then a pause.` : 'Now a pause.'}`), waitFor: (n) => `Wait ${n} s`,
-  useKey: 'Use an API key instead', usePassword: 'Use the password instead', noPassword: 'No password yet.', noPasswordText: 'Open the one-time link that the gateway wrote to its log when it started, or get a new one where it runs:',
+  useKey: 'Use an API key instead', usePassword: 'Use the password instead', noPassword: 'No password yet.', noPasswordText: 'Open the one-time link that the gateway printed when it started, or get a new one where it runs:',
   setUp: 'Set up WhatIsUp.', setUpText: 'Three steps, then a QR code.', 'setUp.0': 'Choose a password', 'setUp.1': 'Take the first key', 'setUp.2': 'Create the first instance', setPassword: 'Set the password',
   strength: (n) => ['At least 10 characters; three or four words are best.', 'Weak: easy to guess.', 'Fair.', 'Strong.'][n], linkUsed: 'This link has been used or is too old.',
   keyFor: 'Your programs use the API with it, this page does not need it.', keyMake: 'Create the key', keyOnce: 'Copy this key now. It is shown once.', stored: 'I have stored it', goOn: 'Go on', firstKey: 'First key', done: 'done',

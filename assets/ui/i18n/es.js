@@ -78,7 +78,7 @@ export default {
   // set-up, sign-in
   signIn: 'Entrar', signInText: 'Una contraseña abre esta página.', signInAgain: 'Tu acceso ha terminado. Entra de nuevo para seguir donde estabas.', signOut: 'Salir', password: 'Contraseña', passwordEmpty: 'Escribe primero la contraseña.',
   wrongPassword: (n, status) => (status === 429 ? 'Demasiadas contraseñas incorrectas.' : `Contraseña incorrecta. ${n ? `${n === 1 ? 'Un intento' : `${number(n)} intentos`} más y luego una pausa.` : 'Ahora, una pausa.'}`), waitFor: (n) => `Espera ${n} s`,
-  useKey: 'Usar una clave de API', usePassword: 'Usar la contraseña', noPassword: 'Aún sin contraseña.', noPasswordText: 'Abre el enlace de un solo uso que el gateway escribió en su log al iniciar, o pide otro donde se ejecuta:',
+  useKey: 'Usar una clave de API', usePassword: 'Usar la contraseña', noPassword: 'Aún sin contraseña.', noPasswordText: 'Abre el enlace de un solo uso que el gateway mostró al iniciar, o pide otro donde se ejecuta:',
   setUp: 'Configura WhatIsUp.', setUpText: 'Tres pasos y después un código QR.', 'setUp.0': 'Elige una contraseña', 'setUp.1': 'Toma la primera clave', 'setUp.2': 'Crea la primera instancia', setPassword: 'Guardar la contraseña',
   strength: (n) => ['Al menos 10 caracteres; lo mejor son tres o cuatro palabras.', 'Débil: fácil de adivinar.', 'Aceptable.', 'Fuerte.'][n], linkUsed: 'Este enlace ya se usó o es demasiado antiguo.',
   keyFor: 'Tus programas usan la API con ella; esta página no la necesita.', keyMake: 'Crear la clave', keyOnce: 'Copia esta clave ahora. Solo se muestra una vez.', stored: 'Ya la guardé', goOn: 'Continuar', firstKey: 'Primera clave', done: 'listo',

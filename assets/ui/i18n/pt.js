@@ -78,7 +78,7 @@ export default {
   // set-up, sign-in
   signIn: 'Entrar', signInText: 'Uma senha abre esta página.', signInAgain: 'Seu acesso terminou. Entre de novo para continuar de onde parou.', signOut: 'Sair', password: 'Senha', passwordEmpty: 'Digite a senha primeiro.',
   wrongPassword: (n, status) => (status === 429 ? 'Senhas incorretas demais.' : `Senha incorreta. ${n ? `${n === 1 ? 'Mais uma tentativa' : `Mais ${number(n).toLowerCase()} tentativas`}, depois uma pausa.` : 'Agora, uma pausa.'}`), waitFor: (n) => `Aguarde ${n} s`,
-  useKey: 'Usar uma chave de API', usePassword: 'Usar a senha', noPassword: 'Ainda sem senha.', noPasswordText: 'Abra o link de uso único que o gateway gravou no log ao iniciar, ou peça outro onde ele roda:',
+  useKey: 'Usar uma chave de API', usePassword: 'Usar a senha', noPassword: 'Ainda sem senha.', noPasswordText: 'Abra o link de uso único que o gateway mostrou ao iniciar, ou peça outro onde ele roda:',
   setUp: 'Configure o WhatIsUp.', setUpText: 'Três passos, depois um QR code.', 'setUp.0': 'Escolha uma senha', 'setUp.1': 'Pegue a primeira chave', 'setUp.2': 'Crie a primeira instância', setPassword: 'Definir a senha',
   strength: (n) => ['Pelo menos 10 caracteres; o melhor são três ou quatro palavras.', 'Fraca: fácil de adivinhar.', 'Razoável.', 'Forte.'][n], linkUsed: 'Este link já foi usado ou é antigo demais.',
   keyFor: 'Seus programas usam a API com ela; esta página não precisa dela.', keyMake: 'Criar a chave', keyOnce: 'Copie esta chave agora. Ela só aparece uma vez.', stored: 'Já guardei', goOn: 'Continuar', firstKey: 'Primeira chave', done: 'pronto',
