@@ -28,11 +28,11 @@ async fn a_webhook_is_made_tested_rotated_switched_off_changed_and_deleted_in_th
 
     // What the server refuses stands at its field, in words.
     browser.provokes("status of 4");
-    browser.press("hook-first").await;
+    browser.press("hookNew").await;
     browser.type_into("#f-url", "http://10.1.2.3/hook").await;
     browser.press("hook-dialog-confirm").await;
     browser.reads(".complaint", "10.1.2.3 is private").await;
-    browser.press("events-all").await;
+    browser.press("[name=events] [value=all]").await;
     browser.press("[value='message.received']").await;
     browser.inspect("webhooks-editor").await;
     browser.type_into("#f-url", &sink.url()).await;
@@ -47,26 +47,26 @@ async fn a_webhook_is_made_tested_rotated_switched_off_changed_and_deleted_in_th
     );
 
     browser.see("[data-testid=hook][data-state=unproven]").await;
-    browser.press("hook-test").await;
+    browser.press("testNow").await;
     browser.reads("test-answer", "answered 200").await;
     assert_eq!(sink.event("webhook.test").await.signatures(&secret), (1, 1));
     browser.reads("hooks-answer", "The webhook answers.").await;
 
-    browser.press("hook-rotate").await;
+    browser.press("rotate").await;
     browser.press("rotate-dialog-confirm").await;
     let rotated = browser.text("hook-secret").await;
     browser.press("secret-dialog-confirm").await;
-    browser.press("hook-test").await;
+    browser.press("testNow").await;
     let got = sink.count("the second test", 2, |_| true).await.remove(1);
     assert_eq!((got.signatures(&secret), got.signatures(&rotated)), ((1, 2), (1, 2)));
 
-    browser.press("hook-switch").await;
+    browser.press("switchOff").await;
     browser.see("[data-testid=hook][data-state=disabled]").await;
-    browser.reads("hook-switch", "Switch on").await;
-    browser.press("hook-switch").await;
+    browser.reads("switchOff", "Switch on").await;
+    browser.press("switchOff").await;
     browser.see("[data-testid=hook][data-state=ok]").await;
 
-    browser.press("hook-edit").await;
+    browser.press("edit").await;
     browser.type_into("#f-canary_interval_seconds", "5").await;
     browser.press("hook-dialog-confirm").await;
     browser.reads(".complaint", "60").await;
@@ -80,7 +80,7 @@ async fn a_webhook_is_made_tested_rotated_switched_off_changed_and_deleted_in_th
     );
     sink.event("webhook.canary").await;
 
-    browser.press("hook-delete").await;
+    browser.press("remove").await;
     browser.press("hook-delete-dialog-confirm").await;
     browser.see("hook-delete-dialog").await;
     let url = sink.url();
@@ -132,7 +132,7 @@ async fn what_a_receiver_refuses_is_shown_attempt_by_attempt_and_sent_again_alon
     assert_eq!(sink.got().len(), 7);
 
     sink.always(Answer::Status(200));
-    browser.press("send-again").await;
+    browser.press("sendAgain").await;
     browser
         .until(
             "both to be answered",
@@ -149,9 +149,9 @@ async fn what_a_receiver_refuses_is_shown_attempt_by_attempt_and_sent_again_alon
         .await;
 
     // Counted first, then sent.
-    browser.press("hook-replay").await;
+    browser.press("replayRange").await;
     browser.reads("replay-count", "2 events will be sent.").await;
-    browser.press("[data-testid=replay-failed]").await;
+    browser.press("dialog [value=failed]").await;
     browser.reads("replay-count", "1 event will be sent.").await;
     browser.inspect("webhooks-replay").await;
     assert_eq!(sink.got().len(), 8, "counting sends nothing");
@@ -180,6 +180,6 @@ async fn a_key_that_may_not_see_webhooks_is_told_so_in_words() {
         .open_with_key(&gateway, narrow["secret"].as_str().unwrap(), "#/webhooks")
         .await;
     browser.reads("may-not", "webhooks:read").await;
-    assert_eq!(browser.count("hook-new").await, 0);
+    assert_eq!(browser.count("hookNew").await, 0);
     browser.inspect("webhooks-may-not").await;
 }

@@ -3,24 +3,25 @@ import { api, instancePath } from '../api.js';
 import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, jsonInto, mark, notice, Part, quoted, rich, setText, table, time, unread } from '../dom.js';
 import { has, t } from '../i18n/index.js';
 import { store } from '../store.js';
-import { clock, exact, explain, kindOf, short, span } from '../words.js';
+import { clock, exact, explain, kindOf, relative, short, span } from '../words.js';
 
 const HOOKS = '/v1/webhook-endpoints';
 const SENT = '/v1/webhook-deliveries';
 const DAY = 86_400_000;
-// By need.
-const HEALTH = { failing: ['bad', 'hook.failing'], unproven: ['idle', 'hook.unproven'], ok: ['good', 'hook.ok'], disabled: ['idle', 'off'] };
-const STATUS = { pending: ['work', 'dlv.pending'], retrying: ['warn', 'dlv.retrying'], failed: ['bad', 'dlv.failed'], success: ['good', 'dlv.success'] };
+// Endpoints by need, then deliveries.
+const TONES = { failing: 'bad', unproven: 'idle', ok: 'good', disabled: 'idle', pending: 'work', retrying: 'warn', failed: 'bad', success: 'good' };
 
-const state = ([tone, word]) => mark(tone, t(word));
+const word = (status) => t(`hook.${status}`);
+const state = (status) => mark(TONES[status], word(status));
 const titleOf = (hook) => hook.description ?? new URL(hook.url).host;
+const many = (list, kind) => `${list.length} ${t(kind).toLowerCase()}`;
 const instanceName = (id) => store.instances.get(id)?.name ?? t('deleted');
 const when = (time) => (Math.abs(api.now() - Date.parse(time)) < DAY / 2 ? clock(time) : exact(time));
 const took = ({ duration_ms: ms }) => (ms < 1000 ? `${ms} ms` : short(ms / 1000));
 const worked = ({ error, response_status: status }) => !error && status >= 200 && status < 300;
 const answerOf = ({ error, response_status: status }) => error ?? t('answered', status);
-const button = (word, testid, work, className = 'btn ghost small') => h('button', { class: className, type: 'button', 'data-write': true, 'data-testid': testid, onclick: ({ currentTarget: on }) => busy(on, work).catch((error) => notice(on.textContent, error)) }, word);
-const choice = (name, label, checked, value, onchange) => h('label', { class: 'check' }, h('input', { type: 'checkbox', checked, value, 'data-testid': `${name}-${value}`, onchange }), label);
+const button = (name, work, className = 'btn ghost small') => h('button', { class: className, type: 'button', 'data-write': true, 'data-testid': name, onclick: ({ currentTarget: on }) => busy(on, work).catch((error) => notice(on.textContent, error)) }, t(name));
+const choice = (label, checked, value, onchange) => h('label', { class: 'check' }, h('input', { type: 'checkbox', checked, value, onchange }), label);
 const input = (props) => h('input', { class: 'input', autocomplete: 'off', ...props });
 
 let names;
@@ -29,8 +30,8 @@ const eventNames = async () => (names ??= (await api.get('/openapi.json')).compo
 
 /** Ticks below one for all, which is `null`. */
 function ticks(name, legend, all, groups, chosen) {
-  const rest = h('div', { hidden: !chosen, class: 'ticks' }, Object.entries(groups).map(([title, items]) => h('div', {}, title && h('h3', {}, title), items.map(([value, label]) => choice('tick', label, chosen?.includes(value), value)))));
-  const every = choice(name, all, !chosen, 'all', ({ target }) => { rest.hidden = target.checked; });
+  const rest = h('div', { hidden: !chosen, class: 'ticks' }, Object.entries(groups).map(([title, items]) => h('div', {}, title && h('h3', {}, title), items.map(([value, label]) => choice(label, chosen?.includes(value), value)))));
+  const every = choice(all, !chosen, 'all', ({ target }) => { rest.hidden = target.checked; });
   return {
     element: h('fieldset', { class: 'labelled', name, id: `f-${name}` }, h('legend', {}, legend), every, rest),
     value: () => (rest.hidden ? null : [...rest.querySelectorAll(':checked')].map((box) => box.value)),
@@ -39,8 +40,8 @@ function ticks(name, legend, all, groups, chosen) {
 
 const eventTicks = (list, chosen) => ticks('events', t('events'), t('hookAll'), Object.groupBy(list.filter((event) => !event.startsWith('webhook.')).map((event) => [event, h('code', {}, event)]), ([event]) => t(`kind.${kindOf({ event })}`)), chosen);
 
-function reveal({ signing_secret: secret }) {
-  const key = codeBlock(t('hookSecret'), 'hook-secret');
+function reveal({ url, signing_secret: secret }) {
+  const key = codeBlock(new URL(url).host, 'hook-secret');
   const listen = codeBlock(t('hookListen'));
   key.put([secret]);
   listen.put([`whatisup webhooks listen --secret ${quoted(secret)}`]);
@@ -82,7 +83,7 @@ async function replay(hook) {
   const from = Date.parse(hook.health.failing_since) || api.now() - DAY;
   const since = input({ type: 'datetime-local', value: new Date(from - new Date(from).getTimezoneOffset() * 60_000).toISOString().slice(0, 16) });
   const until = input({ type: 'datetime-local' });
-  const failed = choice('replay', t('replayFailed'), false, 'failed');
+  const failed = choice(t('replayFailed'), false, 'failed');
   const events = eventTicks(hook.events[0] === '*' ? await eventNames() : hook.events);
   const count = h('p', { role: 'status', 'data-testid': 'replay-count' });
   const utc = ({ value }) => (value ? new Date(value) : undefined);
@@ -114,7 +115,8 @@ class Webhooks extends Part {
   async show() {
     this.heading = h('h1', { 'data-testid': 'hooks-answer' }, t('webhooks'));
     this.lead = h('p', {});
-    this.create = button([icon('plus'), t('hookNew')], 'hook-new', () => edit(), 'btn');
+    this.create = button('hookNew', edit, 'btn');
+    this.create.prepend(icon('plus'));
     this.list = h('ul', { class: 'sheet' });
     this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.list);
     try {
@@ -138,20 +140,20 @@ class Webhooks extends Part {
   #refresh() { return Promise.all([store.loadEndpoints(), this.hook && this.#load()]); }
 
   render() {
-    const hooks = Object.keys(HEALTH).flatMap((status) => store.endpoints.filter(({ health }) => health.status === status));
+    const hooks = Object.keys(TONES).flatMap((status) => store.endpoints.filter(({ health }) => health.status === status));
     const failing = hooks.map(({ health }) => health.failing_since).filter(Boolean).sort();
     const owed = hooks.reduce((sum, { health }) => sum + health.pending + health.retrying, 0);
     this.chosen ||= hooks[0]?.id;
     const up = hooks.filter(({ health }) => health.status === 'ok').length;
     setText(this.heading, [
-      !hooks.length ? t('hooksNone') : up || hooks[1] ? t('hooksUp', up, hooks.length) : !failing[0] && `${t(HEALTH[hooks[0].health.status][1])}.`, failing[0] && t('hooksFailing', failing.length, when(failing[0])),
+      !hooks.length ? t('hooksNone') : up || hooks[1] ? t('hooksUp', up, hooks.length) : !failing[0] && `${word(hooks[0].health.status)}.`, failing[0] && t('hooksFailing', failing.length, when(failing[0])),
     ].filter(Boolean).join(' '));
     setText(this.lead, owed ? t('hooksOwed', owed) : t('hooksLead'));
     this.create.hidden = !hooks.length;
     const lines = hooks.map((hook) => {
       const { health: { status, failing_since: since, last_proven_at: proven }, events, instance_ids: of } = hook;
-      return h('li', { class: 'hook', 'aria-current': hook === this.hook && 'true', 'data-testid': 'hook', 'data-id': hook.id, 'data-state': status }, state(HEALTH[status]), h('a', { class: 'mono', href: `#/webhooks/${hook.id}` }, hook.url),
-        h('span', {}, `${events[0] === '*' ? t('hookAll') : t('hookEvents', events.length)}, ${of ? of[1] ? t('hookInstances', of.length) : instanceName(of[0]) : t('allInstances').toLowerCase()}`), h('span', { class: 'since' }, since ? t('hookSince', when(since)) : proven && t('answered', when(proven))));
+      return h('li', { class: 'hook', 'aria-current': hook === this.hook && 'true', 'data-testid': 'hook', 'data-id': hook.id, 'data-state': status }, state(status), h('a', { class: 'mono', href: `#/webhooks/${hook.id}` }, hook.url),
+        h('span', {}, `${events[0] === '*' ? t('hookAll') : events[1] ? many(events, 'events') : events[0]}, ${of ? of[1] ? many(of, 'kind.instances') : instanceName(of[0]) : t('allInstances').toLowerCase()}`), h('span', { class: 'since' }, since ? t('hookSince', when(since)) : proven && time(proven)));
     });
     const says = lines.map((line) => line.textContent).join();
     const focus = document.activeElement.closest('.hook')?.dataset.id;
@@ -169,37 +171,37 @@ class Webhooks extends Part {
     const call = codeBlock(t('terminal'));
     listen.put(['whatisup webhooks listen --port 9000']);
     call.put(curl(location.origin + HOOKS, { json: { url: 'https://example.org/webhook', events: ['message.received'] } }));
-    return [h('li', { class: 'empty', 'data-testid': 'hooks-empty' }, icon('hook'), h('p', {}, t('hooksEmpty')), button(t('hookNew'), 'hook-first', () => edit(), 'btn go'), listen.block, call.block)];
+    return [h('li', { class: 'empty', 'data-testid': 'hooks-empty' }, icon('hook'), h('p', {}, t('hooksEmpty')), button('hookNew', edit, 'btn go'), listen.block, call.block)];
   }
 
   #detail() {
     const path = `${HOOKS}/${this.chosen}`;
-    const act = (word, testid, work, className) => button(t(word), testid, async () => { await work(this.hook); await this.#refresh(); }, className);
+    const act = (name, work, className) => button(name, async () => { await work(this.hook); await this.#refresh(); }, className);
     const select = h('select', { class: 'input', 'aria-label': t('events'), 'data-testid': 'event-filter', onchange: () => this.#choose({ event: select.value }) }, h('option', { value: '' }, t('hookAll')));
     eventNames().then((list) => select.append(...list.map((name) => h('option', {}, name))), () => {});
     this.name = h('h2', { id: 'hook-name' });
     this.why = h('p', { class: 'sm' });
     this.tested = h('div', { role: 'status' });
-    this.tester = act('testNow', 'hook-test', async () => {
+    this.tester = act('testNow', async () => {
       const { attempts: [attempt] } = await api.post(`${path}/test`);
       this.tested.replaceChildren(h('p', { class: 'hint row wrap', 'data-testid': 'test-answer' }, mark(worked(attempt) ? 'good' : 'bad', `${answerOf(attempt)}, ${took(attempt)} `), h('code', {}, attempt.response_body)));
     });
-    this.switcher = act('off', 'hook-switch', ({ enabled }) => api.call('PATCH', path, { enabled: !enabled }));
-    const [bar] = chips(t('deliveries'), ['', ...Object.keys(STATUS)].map((status) => [status, [t(status ? STATUS[status][1] : 'all'), h('b', {})]]), () => this.#filter.status, (status) => this.#choose({ status }));
+    this.switcher = act('switchOff', ({ enabled }) => api.call('PATCH', path, { enabled: !enabled }));
+    const [bar] = chips(t('deliveries'), ['', ...Object.keys(TONES).slice(4)].map((status) => [status, [status ? word(status) : t('all'), h('b', {})]]), () => this.#filter.status, (status) => this.#choose({ status }));
     this.chips = bar.children;
-    this.older = button(t('older'), 'older', () => this.#choose({ cursor: this.next }), 'btn');
+    this.older = button('older', () => this.#choose({ cursor: this.next }), 'btn');
     this.call = codeBlock(t('terminal'));
-    const rows = h(table(['dlvState', 'dlvEvent', 'instance', 'when', 'dlvTries', 'dlvAnswer', 'dlvNext'], []), { 'aria-label': t('deliveries') });
+    const rows = h(table(['dlvState', 'events', 'instance', 'when', 'dlvTries', 'dlvAnswer', 'dlvNext'], []), { 'aria-label': t('deliveries') });
     [this.tbody] = rows.tBodies;
     this.tbody.addEventListener('pointerleave', () => this.#draw());
     this.detail = h('section', { class: 'group', 'aria-labelledby': 'hook-name' }, h('div', { class: 'head' }, h('div', {}, this.name, this.why, h('div', { class: 'row wrap acts' },
-      act('edit', 'hook-edit', edit), act('rotate', 'hook-rotate', async () => {
+      act('edit', edit), act('rotate', async () => {
         const made = await askSure({ title: t('askRotate'), text: t('askRotateText'), verb: t('rotate'), danger: false, testid: 'rotate-dialog', work: () => api.post(`${path}/rotate-secret`) });
         if (made) await reveal(made);
-      }), this.switcher, act('remove', 'hook-delete', (hook) => askSure({
+      }), this.switcher, act('remove', (hook) => askSure({
         title: t('askRemove', titleOf(hook)), text: t('askHookRemove'), verb: t('remove'), name: titleOf(hook), testid: 'hook-delete-dialog',
         work: async () => { await api.call('DELETE', path); location.hash = '#/webhooks'; },
-      })))), h('div', { class: 'row wrap' }, this.tester, act('replayRange', 'hook-replay', replay, 'btn'))),
+      })))), h('div', { class: 'row wrap' }, this.tester, act('replayRange', replay, 'btn'))),
     this.tested, h('div', { class: 'bar' }, bar, select), h('div', { class: 'sheet dlv' }, rows), h('div', { class: 'row end' }, this.older), this.call.block);
     this.append(this.detail);
     this.#choose({});
@@ -274,11 +276,11 @@ class Webhooks extends Part {
       if (!this.#open.delete(id)) this.#open.set(id, { tr: h('tr', { class: 'open' }) });
       this.#draw(true);
     };
-    return h('tr', { 'data-testid': 'delivery', 'data-id': id, 'data-state': status }, h('td', {}, state(STATUS[status])),
+    return h('tr', { 'data-testid': 'delivery', 'data-id': id, 'data-state': status }, h('td', {}, state(status)),
       h('td', {}, h('button', { class: 'mono', type: 'button', 'aria-expanded': String(this.#open.has(id)), 'data-testid': 'dlv-open', onclick: toggle }, event), row.replay_of && ` ${t('dlvAgain')}`),
       h('td', { class: 'mid' }, row.instance_id && instanceName(row.instance_id)), h('td', { class: 'mid' }, time(row.created_at, when(row.created_at))),
       h('td', {}, h('span', { class: 'ladder', role: 'img', 'aria-label': t('tries', attempts.length, slots.length) }, slots.map(({ sign }) => h('i', { class: sign })))),
-      h('td', { class: 'mono' }, last && (last.response_status ?? t('noAnswer'))), h('td', { class: 'opt' }, status === 'retrying' ? t('dlvIn', span(Date.parse(next) - api.now())) : status === 'success' && took(last)));
+      h('td', { class: 'mono' }, last && (last.response_status ?? t('noAnswer'))), h('td', { class: 'opt' }, status === 'retrying' ? relative(next) : status === 'success' && took(last)));
   }
 
   #more(row) {
@@ -294,7 +296,7 @@ class Webhooks extends Part {
     kept.tr.replaceChildren(h('td', { colspan: 7 }, h('div', { class: 'stack' },
       h('ol', { class: 'tries' }, this.#slots(row).map(({ attempt, wait, sign }) => h('li', { class: sign, 'data-testid': attempt && 'attempt' },
         h('b', {}, attempt ? attempt.response_status ?? t('noAnswer') : sign && next ? when(next) : `+ ${span(wait * 1000)}`), attempt && h('span', {}, `${when(attempt.at)} · ${took(attempt)}`)))),
-      answer.block, h('div', {}, button([icon('replay'), t('sendAgain')], 'send-again', async () => {
+      answer.block, h('div', {}, button('sendAgain', async () => {
         await api.post(`${SENT}/${id}/replay`);
         await this.#choose({});
       }, 'btn small')), payload.block, h('p', { class: 'mono trail' }, `X-WhatIsUp-Event-Id: ${row.event_id} · X-WhatIsUp-Correlation-Id: ${row.correlation_id}`))));
