@@ -4,8 +4,10 @@
 mod driver;
 mod gone;
 mod inspect;
+mod keys;
 mod page;
 mod sample;
 mod sign_in;
+mod system;
 mod tastes;
 mod webhooks;

@@ -14,5 +14,3 @@ mod pair_code;
 mod refusals;
 mod sockets;
 mod tls;
-mod waiting;
-mod wishes;

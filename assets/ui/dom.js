@@ -124,7 +124,7 @@ export function trouble(title, error, ...buttons) {
 
 /** For what could not be read: a missing right is told quietly, it is no fault. */
 export const unread = (error) => (error.status === 403
-  ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), ' ', h('code', {}, error.details?.required_scope ?? ''))
+  ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), explain(error) !== error.message && ` ${error.details?.required_scope ?? ''}`)
   : trouble(t('couldNotLoad'), error));
 
 const SHAPES = { idle: 'pending', good: 'connected', work: 'connecting', warn: 'disconnected', bad: 'failed' };

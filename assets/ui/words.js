@@ -36,8 +36,9 @@ const STEPS = [[86_400, 'day'], [3600, 'hour'], [60, 'minute'], [0, 'second']];
 /** "3 minutes ago", "in 3 days", by the server's clock. */
 export function relative(time) {
   const seconds = (Date.parse(time) - api.now()) / 1000;
-  const [step, unit] = STEPS.find(([from]) => Math.abs(seconds) >= from);
-  return new Intl.RelativeTimeFormat(locale()).format(Math.round(seconds / (step || 1)), unit);
+  // Two clocks never agree to the second.
+  const [step, unit] = Math.abs(seconds) < 3 ? [Infinity, 'second'] : STEPS.find(([from]) => Math.abs(seconds) >= from);
+  return new Intl.RelativeTimeFormat(locale(), { numeric: 'auto' }).format(Math.round(seconds / (step || 1)), unit);
 }
 
 /** The word for what a scope or an action begins with. */

@@ -10,7 +10,6 @@ use crate::store::{Store, Tx, WriteError};
 use crate::sys::clock;
 
 use super::trouble::Trouble;
-use super::waiting;
 
 /// What happens to the link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -128,9 +127,6 @@ fn apply(tx: &mut Tx<'_>, id: InstanceId, note: &Note, now: Timestamp) -> Result
             body,
         })?;
     }
-    if note.link == Link::Forget {
-        waiting::abandon(tx, id, now)?;
-    }
     Ok(Some(after))
 }
 
@@ -211,8 +207,7 @@ pub(super) async fn forget(store: &Store, id: InstanceId) -> Result<(), WriteErr
             };
             tx.clear_session(instance.session)?;
             instance.session = tx.next_session()?;
-            tx.put_instance(&instance)?;
-            waiting::abandon(tx, id, clock::now())
+            tx.put_instance(&instance)
         })
         .await
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, DATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -348,6 +348,11 @@ fn require_stream(route: &Route, headers: &HeaderMap) -> Result<(), Error> {
 fn dress(reply: &mut Reply, trace: &Trace) {
     if let Ok(id) = HeaderValue::from_str(&trace.request.to_string()) {
         reply.set(REQUEST_ID, id);
+    }
+    // Of our clock, which the sandbox can move: the page counts by it.
+    let date = clock::now().http_date().map(HeaderValue::try_from);
+    if let Some(Ok(date)) = date {
+        reply.set(DATE, date);
     }
     if let Some(allowance) = trace.allowance {
         reply.set(LIMIT, allowance.burst.into());

@@ -56,6 +56,14 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// As HTTP writes it in `Date`; `None` far outside of the years that HTTP can write.
+    pub fn http_date(self) -> Option<String> {
+        let time = jiff::Timestamp::from_millisecond(self.0).ok()?;
+        jiff::fmt::rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&time)
+            .ok()
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -226,6 +234,13 @@ mod tests {
             Timestamp::from_seconds(1_767_225_600).to_string(),
             "2026-01-01T00:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn a_time_is_written_as_http_wants_it() {
+        let time = Timestamp::from_seconds(784_111_777).http_date();
+        assert_eq!(time.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(Timestamp::from_millis(i64::MAX).http_date(), None);
     }
 
     #[test]

@@ -129,7 +129,7 @@ const device = (agent = '') => ['Edge Firefox Chrome Safari curl', 'Windows Andr
 const tell = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 function change({ occurred_at: at, actor, action, target, changes = {}, request_id: request }) {
-  const [noun, what] = action.replace('delete', 'remove').split('.');
+  const [noun, what] = action.replace('delete', 'remove').replace('.change', '.update').replace('session.', 'sessions.').split('.');
   return h('tr', { 'data-testid': 'change', 'data-action': action },
     h('td', { class: 'nowrap' }, time(at)),
     h('td', { title: actor.address }, actor.name ?? t(`by.${actor.kind}`)),
@@ -178,14 +178,14 @@ export function system() {
     older.hidden = all.length <= shown;
     return table(['when', 'who', 'what'], all.slice(0, shown).map(change));
   });
-  const [areas] = chips(t('audit'), ['', 'instances', 'keys', 'webhooks', 'sessions'].map((name) => [name, name ? area(name) : t('all')]), () => only, (name) => {
+  const [areas] = chips(t('audit'), ['', 'instances', 'keys', 'webhooks'].map((name) => [name, name ? area(name) : t('all')]), () => only, (name) => {
     only = name;
     shown = PAGE;
     changes.load();
   });
 
   return h('div', {}, top, h('div', { class: 'cols' },
-    h('div', { class: 'stack' }, facts, group(t('audit'), areas, changes, h('div', { class: 'row end' }, older))),
+    h('div', { class: 'stack' }, h('div', {}, facts), group(t('audit'), areas, changes, h('div', { class: 'row end' }, older))),
     h('div', { class: 'stack' }, group(t('sessions'), [others, !api.key && button('passwordChange', () => changePassword().then(() => logins.load()))], logins),
       group(t('api'), null, h('ul', { class: 'sheet tasks' }, ['docs', 'openapi.json', 'llms.txt', 'metrics'].map((path) => h('li', {}, h('div', {}, h('h3', {}, h(path === 'metrics' ? 'span' : 'a', { href: `/${path}` }, `/${path}`)), h('p', {}, t(`link.${path}`))))))))));
 }
