@@ -99,7 +99,7 @@ export default {
   'fact.version': (version, when) => `**WhatIsUp ${version}**, started ${when}.`, 'fact.memory': (now, most) => `**${now} of memory**, ${most} at the most so far.`, 'fact.disk': (used, free, verdict) => `**${used} % of the disk**, ${free} free: ${verdict}.`, 'full.good': 'fine', 'full.warn': 'getting full', 'full.bad': 'full',
   'fact.store': (size, n, days) => `**${size} of own files**, with ${n} event${s(n)} of the last ${days} days.`, 'fact.outbox': (n) => (n ? `**${n} message${s(n)}** on the way to WhatsApp.` : '**No message** waits for WhatsApp.'),
   'fact.deliveries': (n, failed, age) => (n ? `**${n} deliver${n === 1 ? 'y waits' : 'ies wait'}**, ${failed} of them after a failure, the oldest for ${age}.` : '**No delivery** waits.'), 'fact.instances': (list) => `**Instances:** ${list || 'none'}.`, 'fact.streams': (n) => `**${n} event stream${s(n)}** open.`,
-  sessions: 'Sign-ins', end: 'End', endOthers: 'End all others', passwordChange: 'Change password', passwordEnds: 'All other sign-ins end.', current_password: 'Current password', new_password: 'New password',
+  sessions: 'Sign-ins', end: 'End', endOthers: 'End all others', nobody: 'Nobody is signed in.', passwordChange: 'Change password', passwordEnds: 'All other sign-ins end.', current_password: 'Current password', new_password: 'New password',
   'link.docs': 'Every call, to read and to try', 'link.openapi.json': 'For code generators', 'link.llms.txt': 'For language models', 'link.metrics': 'For Prometheus, with a key',
   audit: 'Who changed what', older: 'Older', when: 'When', who: 'Who', what: 'What', 'by.key': 'API key', 'by.session': 'Dashboard', 'by.owner': 'On the machine', 'by.system': 'The gateway',
 };

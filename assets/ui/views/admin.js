@@ -15,13 +15,11 @@ const PRESETS = { everything: () => true, sendOnly: (scope) => scope === 'messag
 const presetOf = (scopes) => Object.keys(PRESETS).find((name) => ALL.every((scope) => PRESETS[name](scope) === scopes.includes(scope)));
 const grouped = (scopes) => Object.entries(Object.groupBy(scopes, (scope) => scope.split(':')[0].replace('events', 'messages')));
 const verb = (scope) => t(scope === 'events:read' ? 'events' : scope.split(':')[1].replace('write', 'update'));
-/** "Send only", or "Instances: read; Messages: send, read". */
 const rights = (scopes) => t(presetOf(scopes) ?? '') || grouped(scopes).map(([group, members]) => `${area(group)}: ${members.map(verb).join(', ').toLowerCase()}`).join('; ');
 const button = (name, onclick, props) => h('button', { class: 'btn small', type: 'button', 'data-write': true, 'data-testid': name, onclick, ...props }, t(name));
 const thisOne = (is) => is && h('span', { class: 'faint' }, ` ${t('thisOne')}`);
 const head = (level, title, text, ...buttons) => h('div', { class: 'head' }, h('div', {}, h(level, {}, title), text), h('div', { class: 'row wrap' }, buttons));
 
-/** `bad` when it has ended, `warn` when it soon will. */
 function fate({ expires_at: at }) {
   const left = at ? Date.parse(at) - api.now() : Infinity;
   return left <= 0 ? 'bad' : left < 7 * DAY ? 'warn' : '';
@@ -104,7 +102,6 @@ export function keys() {
   return h('div', {}, top, list);
 }
 
-/** Tone, name and parts of every fact. */
 function factsOf({ version, started_at: started, memory, disk, store: file, queues, instances, streams_open: streams, limits }) {
   const used = disk && 1 - disk.free_bytes / disk.total_bytes;
   const full = used > 0.95 ? 'bad' : used > 0.85 ? 'warn' : 'good';
@@ -167,8 +164,8 @@ export function system() {
   const others = end('endOthers', LOGINS, { hidden: true });
   const logins = living(15, () => api.list(LOGINS), (sessions) => {
     others.hidden = sessions.every(({ current }) => current);
-    return h('ul', { class: 'tasks' }, sessions.map((one) => h('li', { 'data-testid': 'login' },
-      h('div', {}, h('h3', {}, device(one.user_agent), thisOne(one.current)), h('p', {}, one.address, ' ', time(one.last_used_at))), !one.current && end('end', `${LOGINS}/${one.id}`))));
+    return h('ul', { class: 'tasks' }, !sessions.length && h('li', {}, h('p', {}, t('nobody'))), sessions.map((one) => h('li', { 'data-testid': 'login' },
+      h('div', {}, h('h3', {}, device(one.user_agent), thisOne(one.current)), h('p', {}, one.address, ' · ', time(one.last_used_at))), !one.current && end('end', `${LOGINS}/${one.id}`))));
   });
 
   let shown = PAGE;
