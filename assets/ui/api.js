@@ -12,20 +12,18 @@ const STORED_KEY = 'whatisup.key';
 const ANSWER_WITHIN_MS = 30_000;
 
 class Api extends EventTarget {
-  /** Milliseconds the server's clock is ahead of ours; countdowns follow the server's. */
+  /** Milliseconds the server's clock is ahead. */
   skew = 0;
   #key = sessionStorage.getItem(STORED_KEY);
 
   get key() { return this.#key; }
 
-  /** For this tab only. */
   set key(key) {
     this.#key = key;
     if (key) sessionStorage.setItem(STORED_KEY, key);
     else sessionStorage.removeItem(STORED_KEY);
   }
 
-  /** The server's time, in milliseconds. */
   now() { return Date.now() + this.skew; }
 
   /** Throws `ApiError` for anything but a success. */
@@ -69,7 +67,6 @@ class Api extends EventTarget {
 
   post(path, body) { return this.call('POST', path, body); }
 
-  /** All of a list, up to `cap` items. */
   async list(path, cap = 2000) {
     const items = [];
     let cursor = null;
@@ -85,7 +82,7 @@ class Api extends EventTarget {
 export const api = new Api();
 export const instancePath = (id) => `/v1/instances/${encodeURIComponent(id)}`;
 
-// The server says something every 25 s: this long a silence is a dead connection.
+// The server says something every 25 s.
 const SILENCE_MS = 35_000;
 const LONGEST_WAIT_MS = 10_000;
 // Only a connection that lasted starts the waits over.
@@ -111,7 +108,6 @@ export class EventStream extends EventTarget {
     this.#wake();
   }
 
-  /** Tries at once instead of waiting. */
   nudge() { this.#wake(); }
 
   async #run() {

@@ -12,7 +12,7 @@ import { answer, clock, stateOf } from './words.js';
 
 const THEMES = ['system', 'light', 'dark'];
 
-/** A printed link has a key or the right to set a password behind the `#`, which no server sees; it is removed at once. */
+/** The key or token of a printed link is removed at once. */
 function takeFromAddress() {
   const parts = new URLSearchParams(location.hash.slice(1));
   const [key, token, instance] = ['key', 'setup', 'instance'].map((name) => parts.get(name));
@@ -91,7 +91,7 @@ async function route() {
   const turn = shown;
   let make;
   try {
-    // Browsers may remember a failure: the next try has another address.
+    // Browsers may remember a failure.
     ({ view: make, [room]: make = make } = await import(`./views/${ROOMS[room]}.js${failed ? `?${failed}` : ''}`));
   } catch {
     failed += 1;
@@ -104,7 +104,6 @@ async function route() {
     store.addEventListener('link', again);
   }
   const place = document.getElementById('view');
-  // Somebody went on while the module was loaded.
   if (!place || turn !== shown) return;
   document.getElementById('notices').replaceChildren();
   place.replaceChildren(make(id, more));
@@ -158,7 +157,6 @@ customElements.define('wu-live', class extends Part {
   }
 });
 
-/** While the gateway does not answer, whatever writes is disabled. */
 customElements.define('wu-gone', class extends Part {
   show() {
     const text = h('p', {});
@@ -200,7 +198,10 @@ async function open(error = null, refusedKey = false) {
   if (outside.password_set && progress()?.token) progress(null);
   if (outside.session && !progress()) return enter();
   outside.cause ??= error;
-  return build();
+  build();
+  // Without an answer nobody is asked for a key.
+  if (outside.cause?.status === 0) setTimeout(() => { if (!entered) open(); }, 3000);
+  return undefined;
 }
 
 async function signOut(button) {

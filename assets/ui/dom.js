@@ -2,7 +2,7 @@
 import { has, t } from './i18n/index.js';
 import { exact, explain, relative, trail } from './words.js';
 
-/** Makes an element. `on…` are listeners, `null` and `false` leave an attribute out. Strings become text, never markup. */
+/** Makes an element; `on…` are listeners, strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
   const element = typeof tag === 'string' ? document.createElement(tag) : tag;
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -22,12 +22,11 @@ export function append(element, children) {
   }
 }
 
-/** Only if it differs: screen readers and selections stay undisturbed. */
+/** Only if it differs: selections stay undisturbed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A sentence with **bold** parts. */
 export function rich(sentence) {
   return sentence.split('**').map((part, index) => (index % 2 ? h('b', {}, part) : part));
 }
@@ -60,7 +59,7 @@ export class Part extends HTMLElement {
   }
 }
 
-/** Keeps the label while something runs; a second press does nothing. */
+/** A second press does nothing meanwhile. */
 export async function busy(button, work) {
   if (button.getAttribute('aria-busy') === 'true') return undefined;
   button.setAttribute('aria-busy', 'true');
@@ -71,7 +70,6 @@ export async function busy(button, work) {
   }
 }
 
-/** Copies text and says so on the button for two seconds. */
 export function copier(label, copied, text, className = 'btn ghost small') {
   const word = h('span', {}, label);
   const button = h('button', { class: className, type: 'button' });
@@ -97,7 +95,6 @@ export function copier(label, copied, text, className = 'btn ghost small') {
   return { button, word };
 }
 
-// Each use clones its shapes, so that the style reaches inside.
 const sheet = await fetch('/icons.svg')
   .then((answer) => answer.text())
   .then((text) => new DOMParser().parseFromString(text, 'image/svg+xml'))
@@ -114,7 +111,6 @@ export function icon(name, className = 'i') {
   return svg;
 }
 
-/** What did not happen, why, and the trail for a bug report. */
 export function trouble(title, error, ...buttons) {
   return h('div', { class: 'banner bad-edge', role: 'alert', 'data-testid': 'error', 'data-code': error.code },
     icon('failed'),
@@ -122,7 +118,7 @@ export function trouble(title, error, ...buttons) {
     h('div', { class: 'row' }, buttons));
 }
 
-/** For what could not be read: a missing right is told quietly, it is no fault. */
+/** A missing right is told quietly, it is no fault. */
 export const unread = (error) => (error.status === 403
   ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), explain(error) !== error.message && ` ${error.details?.required_scope ?? ''}`)
   : trouble(t('couldNotLoad'), error));
@@ -131,10 +127,9 @@ const SHAPES = { idle: 'pending', good: 'connected', work: 'connecting', warn: '
 /** What a tone marks; without one just the text. */
 export const mark = (tone, text) => h('span', { class: tone && `st ${tone}` }, tone && icon(SHAPES[tone]), text);
 
-/** A time in words, the exact one as its title. */
 export const time = (at, text = relative(at)) => h('time', { datetime: at, title: exact(at) }, text);
 
-/** A sheet of what `paint` makes of what `get` gives, again every few seconds while somebody looks. */
+/** A sheet of what `paint` makes of what `get` gives, every few seconds. */
 class Living extends Part {
   show() {
     this.every(this.seconds * 1000, () => { if (!document.hidden) this.load(false); });
@@ -146,7 +141,7 @@ class Living extends Part {
     try {
       made = this.paint(await this.get());
     } catch (error) {
-      // Without an answer the last one stays: the frame says how old it is.
+      // The last answer stays: the frame says how old it is.
       if (this.firstChild && error.status !== 403) return;
       made = unread(error);
     }
@@ -160,7 +155,7 @@ export const living = (seconds, get, paint) => Object.assign(h('wu-living', { cl
 
 export const table = (heads, rows) => h('table', { class: 't' }, h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, t(head))))), h('tbody', {}, rows));
 
-/** One-of chips: each sets its value, the one that `get` gives is pressed; `mark` looks again. */
+/** One-of chips: the one that `get` gives is pressed; `mark` looks again. */
 export function chips(label, choices, get, set) {
   const row = h('div', { class: 'chips', role: 'group', 'aria-label': label });
   const mark = () => { for (const chip of row.children) chip.setAttribute('aria-pressed', String(chip.value === get())); };
@@ -169,7 +164,6 @@ export function chips(label, choices, get, set) {
   return [row, mark];
 }
 
-/** Shows it at the top of the page. */
 export function notice(what, error) {
   const area = document.getElementById('notices');
   if (!area || error.status === 401) return;
@@ -195,10 +189,10 @@ export function say(sentence) {
 
 let serial = 0;
 
-/** A labelled control; `name` is its field in the body of the call, where the server's complaint about it belongs. */
+/** A labelled control; `name` is its field in the body of the call. */
 export const field = (name, label, control) => h('div', { class: 'labelled' }, h('label', { for: `f-${name}` }, label), h(control, { id: `f-${name}`, name }));
 
-/** Shows what the server says about single fields at these fields; what has none here stays in the error. */
+/** Puts what the server says about single fields at these fields. */
 function complain(form, error) {
   const rest = error.details?.fields?.filter(({ path, problem }) => {
     const control = form.elements[path.split(/[.[]/)[1]];
@@ -213,8 +207,7 @@ function complain(form, error) {
   return rest?.length !== 0;
 }
 
-/** Opens a dialog with a form; `work` runs on submit, its failure is shown inside, its success closes. Resolves to what `work` gave, or `null`.
- * With `alone` there is no way out but through `work`. */
+/** A dialog with a form: `work` runs on submit, its failure is shown inside. Resolves to what it gave, or `null`; `alone`: no other way out. */
 export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, alone = false, work }) {
   return new Promise((resolve) => {
     serial += 1;
@@ -247,7 +240,6 @@ export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, 
   });
 }
 
-/** Asks for a name and hands it to `work`. */
 export function askName({ value = '', work, ...rest }) {
   const input = h('input', { class: 'input', maxlength: 100, autocomplete: 'off', placeholder: t('nameHint'), 'data-testid': 'name-input', value });
   return ask({
@@ -277,7 +269,7 @@ export function askSure({ danger = true, name = null, work, ...rest }) {
 /** Text in three inks: strings and `[class, string]`. */
 const paint = (pre, parts) => pre.replaceChildren(...parts.map((part) => (typeof part === 'string' ? part : h('span', { class: part[0] }, part[1]))));
 
-/** Code with a caption and a button to copy; `put` paints other text. */
+/** `put` paints other text. */
 export function codeBlock(caption, testid) {
   const pre = h('pre', { tabindex: '0', 'data-testid': testid });
   const { button, word } = copier(t('copy'), t('copied'), () => pre.dataset.copy ?? pre.textContent);
@@ -287,17 +279,16 @@ export function codeBlock(caption, testid) {
   return { block, put: (parts) => paint(pre, parts), pre, button };
 }
 
-/** For the inside of a single-quoted shell word. */
 export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** A `curl` call, without the key: it is copied into chats and tickets. */
+/** Without the key: it is copied into chats and tickets. */
 export function curl(url, { stream = false, json } = {}) {
   const parts = [['p', 'curl'], `${stream ? ' -N' : ''} ${url} \\\n  -H `, ['v', '"Authorization: Bearer $KEY"']];
   if (json) parts.push(' \\\n  --json ', ['v', quoted(JSON.stringify(json))]);
   return parts;
 }
 
-/** JSON as coloured text nodes. Long `data:` values are cut with their size; copying gives the whole. */
+/** Long `data:` values are cut with their size; copying gives the whole. */
 export function jsonInto(pre, value) {
   pre.dataset.copy = JSON.stringify(value, null, 2);
   const parts = [];

@@ -3,7 +3,7 @@ import { api, EventStream, instancePath } from './api.js';
 
 const KEPT_EVENTS = 500;
 const KEPT_MESSAGES = 50;
-// After a reload so many are fetched again from the journal.
+// After a reload, from the journal.
 const REFILLED_EVENTS = 100;
 const RESUME_FROM = 'whatisup.resume';
 const REFRESH_MS = 30_000;
@@ -24,7 +24,6 @@ class Store extends EventTarget {
   freshAt = 0;
   loaded = false;
   sandbox = null;
-  /** Of webhooks. */
   endpoints = [];
   endpointsToo = true;
   #chats = new Map();
@@ -48,7 +47,7 @@ class Store extends EventTarget {
     this.#stream.addEventListener('closed', ({ detail }) => this.#closed(detail));
     this.#stream.addEventListener('refused', ({ detail }) => this.#setLink('refused', detail));
     this.#stream.start(sessionStorage.getItem(RESUME_FROM));
-    // A normal build has no such call, and a browser notes each refusal.
+    // A normal build has no such call.
     api.get('/v1/system').then(async ({ sandbox }) => {
       if (!sandbox) return;
       this.sandbox = await api.get('/v1/sandbox');
@@ -57,7 +56,6 @@ class Store extends EventTarget {
     await this.load();
   }
 
-  /** Forgets everything: somebody else may come. */
   stop() {
     clearInterval(this.#timer);
     clearTimeout(this.#gathering);
@@ -84,7 +82,7 @@ class Store extends EventTarget {
 
   async #load(stream) {
     const list = await api.list('/v1/instances');
-    // Somebody else has signed in meanwhile.
+    // Somebody else now.
     if (stream !== this.#stream) return;
     if (this.endpointsToo) this.loadEndpoints().catch(({ status }) => { this.endpointsToo = status !== 403; });
     this.instances = new Map(list.map((instance) => [instance.id, instance]));
@@ -100,7 +98,6 @@ class Store extends EventTarget {
 
   get failing() { return this.endpoints.filter(({ health }) => health.status === 'failing').length; }
 
-  /** As the server answered it. */
   put(instance) {
     if (!instance?.id) return;
     this.instances.set(instance.id, instance);
@@ -124,7 +121,6 @@ class Store extends EventTarget {
     this.#tell('instances');
   }
 
-  /** The test conversation, oldest first. */
   chat(id) {
     if (!this.#chats.has(id)) this.#chats.set(id, []);
     return this.#chats.get(id);
@@ -160,7 +156,6 @@ class Store extends EventTarget {
   #closed({ error, attempt, retryAt }) {
     if (!this.#lostAt) this.#lostAt = this.freshAt || Date.now();
     this.retryAt = retryAt;
-    // A clean end is followed at once by a new start.
     if (error || attempt > 1) this.#setLink('gone', { error });
   }
 
@@ -201,7 +196,6 @@ class Store extends EventTarget {
     }
   }
 
-  /** What an event changes besides the list. */
   #follow(event) {
     const id = event.instance_id;
     const state = MESSAGE_STATES[event.event];

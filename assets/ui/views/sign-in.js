@@ -7,7 +7,7 @@ import { explain, trail } from '../words.js';
 
 const STORED = 'whatisup.setup';
 
-/** Where this tab's set-up is, also after a reload: `{token}`, `{}`, `{key}` until it is stored, `{last}`; `null` ends it. */
+/** The set-up of this tab: `{token}`, `{}`, `{key}` until it is stored, `{last}`; `null` ends it. */
 export function progress(next) {
   if (next) sessionStorage.setItem(STORED, JSON.stringify(next));
   else if (next === null) sessionStorage.removeItem(STORED);
@@ -51,7 +51,6 @@ function form({ testid, label, input, field = input, parts, verb, cause, work })
   return h('form', { class: 'labelled', novalidate: true, 'data-testid': `${testid}-form`, onsubmit: submitted }, label && h('label', { for: input.id }, label), field, parts?.(submit), problem, submit);
 }
 
-/** A password with its *show* button; a new one is judged in words. */
 export function passwordField(id, autocomplete) {
   const input = entry({ id, type: 'password', autocomplete, maxlength: 200, 'data-testid': id });
   const show = h('button', { class: 'btn', type: 'button', 'aria-pressed': 'false', 'aria-controls': id }, t('show'));
@@ -100,7 +99,6 @@ function byKey({ cause, open, toPassword }) {
       work: async (text) => {
         const key = text.trim();
         if (!key) throw new Error(t('keyEmpty'));
-        // A header carries nothing else.
         if (!/^[\x21-\x7e]+$/.test(key)) throw new Error(t('error.auth_malformed'));
         api.key = key;
         try {
