@@ -277,7 +277,7 @@ class Webhooks extends Part {
       this.#draw(true);
     };
     return h('tr', { 'data-testid': 'delivery', 'data-id': id, 'data-state': status }, h('td', {}, state(status)),
-      h('td', {}, h('button', { class: 'mono', type: 'button', 'aria-expanded': String(this.#open.has(id)), 'data-testid': 'dlv-open', onclick: toggle }, event), row.replay_of && ` ${t('dlvAgain')}`),
+      h('td', {}, h('button', { class: 'mono', type: 'button', 'aria-expanded': String(this.#open.has(id)), 'data-testid': 'dlv-open', onclick: toggle }, event), row.replay_of && h('span', { class: 'faint' }, ` ${t('dlvAgain')}`)),
       h('td', { class: 'mid' }, row.instance_id && instanceName(row.instance_id)), h('td', { class: 'mid' }, time(row.created_at, when(row.created_at))),
       h('td', {}, h('span', { class: 'ladder', role: 'img', 'aria-label': t('tries', attempts.length, slots.length) }, slots.map(({ sign }) => h('i', { class: sign })))),
       h('td', { class: 'mono' }, last && (last.response_status ?? t('noAnswer'))), h('td', { class: 'opt' }, status === 'retrying' ? relative(next) : status === 'success' && took(last)));
