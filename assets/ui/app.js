@@ -219,9 +219,9 @@ function build() {
     document.body.replaceChildren(...frame());
     route();
   } else {
-    document.title = `${t('signIn')} · WhatIsUp`;
     document.documentElement.removeAttribute('data-gone');
     document.body.replaceChildren(door({ ...outside, open, settings }));
+    document.title = `${document.querySelector('h1').textContent.replace(/\.$/, '')} · WhatIsUp`;
     document.querySelector('[data-first]')?.focus();
   }
 }
