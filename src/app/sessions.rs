@@ -22,8 +22,9 @@ use super::throttle::{Guesser, Left, Throttle};
 use super::{Page, customer};
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Holder, Login, Scope, password_problem};
+use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::{Code, Error};
-use crate::domain::id::LoginId;
+use crate::domain::id::{LoginId, RequestId};
 use crate::store::{Store, StoredPassword, WriteError};
 use crate::sys::clock;
 use crate::sys::secret::Secret;
@@ -116,6 +117,8 @@ pub struct Visitor {
     pub address: Option<IpAddr>,
     /// What the browser calls itself.
     pub user_agent: Option<String>,
+    /// The request with which it knocks.
+    pub request: Option<RequestId>,
 }
 
 /// Sign-ins and the password behind them; enough to set one where no engine runs, as on the command line.
@@ -202,7 +205,7 @@ impl Sessions {
         guess.right();
         let stored = self.hashed(password).await?;
         let signed_in = self
-            .write_login(visitor, move |tx| {
+            .write_login(visitor, Action::SessionSetUp, move |tx| {
                 // Of two that use the link at once, one comes too late.
                 if tx.password()?.is_some() {
                     return Err(password_is_set().into());
@@ -244,7 +247,7 @@ impl Sessions {
         }
         guess.right();
         let signed_in = self
-            .write_login(visitor, move |tx| {
+            .write_login(visitor, Action::SessionCreate, move |tx| {
                 // The password may have changed while this one was checked.
                 if tx.password()?.as_ref() != Some(&known) {
                     return Err(Error::new(Code::AuthInvalid, "The password has just been changed.").into());
@@ -300,10 +303,16 @@ impl Sessions {
     pub async fn end(&self, caller: &Caller, id: LoginId) -> Result<(), Error> {
         caller.require(Scope::KeysWrite)?;
         caller.require_unbound()?;
+        let action = if caller.login == Some(id) {
+            Action::SessionDelete
+        } else {
+            Action::SessionsEnd
+        };
+        let note = Note::by(caller, action).on(Target::session(id));
         self.store
             .write(move |tx| {
                 if tx.remove_login(id)? {
-                    Ok(())
+                    tx.audit(&note)
                 } else {
                     Err(unknown().into())
                 }
@@ -319,7 +328,17 @@ impl Sessions {
         caller.require(Scope::KeysWrite)?;
         caller.require_unbound()?;
         let own = caller.login;
-        let ended = self.store.write(move |tx| end_all_but(tx, own)).await?;
+        let note = Note::by(caller, Action::SessionsEndOthers);
+        let ended = self
+            .store
+            .write(move |tx| {
+                let ended = end_all_but(tx, own)?;
+                if !ended.is_empty() {
+                    tx.audit(&ending(&note, &ended))?;
+                }
+                Ok(ended)
+            })
+            .await?;
         self.end_streams(&ended);
         tracing::info!(sessions = ended.len(), "all other sign-ins were ended");
         Ok(())
@@ -347,6 +366,7 @@ impl Sessions {
         }
         let stored = self.hashed(new).await?;
         let own = caller.login;
+        let note = Note::by(caller, Action::PasswordChange);
         let ended = self
             .store
             .write(move |tx| {
@@ -358,7 +378,9 @@ impl Sessions {
                     .into());
                 }
                 tx.set_password(&stored)?;
-                end_all_but(tx, own)
+                let ended = end_all_but(tx, own)?;
+                tx.audit(&ending(&note, &ended))?;
+                Ok(ended)
             })
             .await?;
         self.password_changed(&ended);
@@ -382,7 +404,9 @@ impl Sessions {
             .store
             .write(move |tx| {
                 tx.set_password(&stored)?;
-                end_all_but(tx, None)
+                let ended = end_all_but(tx, None)?;
+                tx.audit(&ending(&Note::by_system(Action::PasswordConfigure), &ended))?;
+                Ok(ended)
             })
             .await?;
         self.password_changed(&ended);
@@ -415,6 +439,7 @@ impl Sessions {
     async fn write_login(
         &self,
         visitor: Visitor,
+        action: Action,
         mut first: impl FnMut(&mut crate::store::Tx<'_>) -> Result<(), WriteError> + Send + 'static,
     ) -> Result<SignedIn, Error> {
         let now = clock::now();
@@ -429,17 +454,23 @@ impl Sessions {
         };
         let cookie = random();
         let (row, hash) = (login.clone(), self.hash_of(&cookie));
+        let caller = Caller {
+            address: visitor.address,
+            request: visitor.request,
+            ..Caller::of_login(login.id)
+        };
+        let note = Note::by(&caller, action).on(Target::session(login.id));
         let ended = self
             .store
             .write(move |tx| {
                 first(tx)?;
                 let ended = make_room(tx)?;
                 tx.insert_login(&row, &hash)?;
+                tx.audit(&note)?;
                 Ok(ended)
             })
             .await?;
         self.end_streams(&ended);
-        let caller = Caller::of_login(login.id);
         Ok(SignedIn {
             session: Shown::of(login, &caller),
             cookie: Secret::new(cookie),
@@ -562,6 +593,16 @@ fn end_all_but(tx: &mut crate::store::Tx<'_>, own: Option<LoginId>) -> Result<Ve
 }
 
 /// 32 random bytes as text.
+/// The note, with how many sign-ins ended.
+fn ending(note: &Note, ended: &[LoginId]) -> Note {
+    let mut note = note.clone();
+    if !ended.is_empty() {
+        note.changes
+            .insert("sessions_ended".to_owned(), [0.into(), ended.len().into()]);
+    }
+    note
+}
+
 fn random() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }

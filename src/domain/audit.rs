@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::Timestamp;
 use super::access::Caller;
-use super::id::{AuditId, EndpointId, InstanceId, KeyId, RequestId};
+use super::id::{AuditId, EndpointId, InstanceId, KeyId, LoginId, RequestId};
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
@@ -78,6 +78,20 @@ actions! {
     WebhooksDisable = "webhooks.disable",
     /// A webhook delivery was sent again.
     DeliveriesReplay = "deliveries.replay",
+    /// The dashboard's first password was set with the one-time link.
+    SessionSetUp = "session.set_up",
+    /// Somebody signed in to the dashboard.
+    SessionCreate = "session.create",
+    /// Somebody signed out.
+    SessionDelete = "session.delete",
+    /// A sign-in was ended by somebody else.
+    SessionsEnd = "sessions.end",
+    /// All other sign-ins were ended.
+    SessionsEndOthers = "sessions.end_others",
+    /// The dashboard's password was changed; all other sign-ins ended.
+    PasswordChange = "password.change",
+    /// The password of the settings became the dashboard's; all sign-ins ended.
+    PasswordConfigure = "password.configure",
     /// Rows of this list were removed because there were too many.
     AuditSweep = "audit.sweep",
 }
@@ -164,6 +178,8 @@ impl Actor {
 pub enum TargetKind {
     /// An API key.
     Key,
+    /// A sign-in to the dashboard.
+    Session,
     /// An instance.
     Instance,
     /// A webhook endpoint.
@@ -194,6 +210,11 @@ impl Target {
     /// An API key.
     pub fn key(id: KeyId, name: &str) -> Self {
         Self::of(TargetKind::Key, &id, Some(name.to_owned()))
+    }
+
+    /// A sign-in to the dashboard.
+    pub fn session(id: LoginId) -> Self {
+        Self::of(TargetKind::Session, &id, None)
     }
 
     /// A webhook endpoint.

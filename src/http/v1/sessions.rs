@@ -268,6 +268,7 @@ fn visitor(call: &Call) -> Visitor {
     Visitor {
         address: call.caller.address,
         user_agent: call.header("user-agent").map(str::to_owned),
+        request: Some(call.request),
     }
 }
 
