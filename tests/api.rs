@@ -5,3 +5,4 @@ mod limits;
 mod refusals;
 mod resources;
 mod sessions;
+mod system;

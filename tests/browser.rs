@@ -1,6 +1,7 @@
 //! A real Chromium: the specification's sample from another origin, and the page. `driver` is the handle, `inspect`
 //! what every view is asked; each room of the page has a file for its flows.
 
+mod docs;
 mod driver;
 mod gone;
 mod inspect;

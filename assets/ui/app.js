@@ -59,7 +59,7 @@ function settings() {
 function frame() {
   const badge = (id) => h('span', { class: 'n turn', hidden: true, id });
   const link = (href, symbol, label, extra) => h('li', {}, h('a', { href, 'data-nav': href }, icon(symbol), label, extra));
-  const docs = (className) => h('a', { class: className, href: '/openapi.json' }, icon('docs'), t('api'));
+  const docs = (className) => h('a', { class: className, href: '/docs' }, icon('docs'), t('api'));
   const out = h('button', { class: 'btn ghost small', type: 'button', 'data-testid': api.key ? 'forget-key' : 'sign-out', onclick: () => signOut(out) }, icon(api.key ? 'key' : 'out'), t(api.key ? 'forget' : 'signOut'));
   return [
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, t('skip')),

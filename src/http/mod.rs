@@ -7,6 +7,7 @@ mod body;
 mod call;
 mod connection;
 mod cors;
+mod docs;
 mod error;
 mod fields;
 mod metrics;

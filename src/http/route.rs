@@ -42,6 +42,13 @@ pub struct Route {
     pub handler: fn(App, Call) -> Answering,
 }
 
+impl Route {
+    /// Whether the answer has no end of its own.
+    pub fn answer_is_stream(&self) -> bool {
+        matches!(self.answer, Answer::Other("text/event-stream"))
+    }
+}
+
 /// Makes the schema of a type.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -108,6 +115,9 @@ pub static TABLE: &[Route] = &[
     v1::operations::READYZ,
     v1::operations::METRICS,
     v1::operations::OPENAPI,
+    v1::operations::DOCS,
+    v1::operations::DOCS_STYLE,
+    v1::operations::LLMS,
     v1::operations::SYSTEM,
     v1::audit::LIST,
     v1::keys::LIST,

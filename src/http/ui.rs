@@ -30,7 +30,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 const NOT_FOUND: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
     <title>Not found · WhatIsUp</title><h1>There is nothing here</h1>\
-    <p>Go to <a href=\"/\">the page</a>, or see <a href=\"/openapi.json\">what the API offers</a>.</p></html>";
+    <p>Go to <a href=\"/\">the page</a>, or see <a href=\"/docs\">what the API offers</a>.</p></html>";
 
 /// Each file as it travels to whoever can unpack it, packed when it was first asked for.
 static PACKED: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
@@ -115,7 +115,8 @@ fn content_type(guessed: &str) -> String {
     }
 }
 
-fn guarded(mut reply: Reply) -> Reply {
+/// The page's own headers: nothing from elsewhere, no frames.
+pub(super) fn guarded(mut reply: Reply) -> Reply {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),
         (REFERRER_POLICY, "no-referrer"),
@@ -136,7 +137,7 @@ fn not_found(headers: &HeaderMap) -> Result<Reply, Error> {
     }
     Err(Error::new(
         Code::NotFound,
-        "There is nothing here. The API lives under /v1; GET /openapi.json lists it.",
+        "There is nothing here. The API lives under /v1; GET /openapi.json lists it, /docs explains it.",
     ))
 }
 

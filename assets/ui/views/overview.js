@@ -101,7 +101,7 @@ class Overview extends Part {
     }));
     this.nothing = h('p', { class: 'hint muted', hidden: true }, t('noMatch'));
     this.empty = h('div', { class: 'sheet empty', hidden: true }, icon('link'), h('p', {}, t('emptyText')),
-      h('div', { class: 'row wrap' }, h('button', { class: 'btn go', type: 'button', 'data-write': true, onclick: newInstance }, icon('plus'), t('newInstance')), h('a', { class: 'sm', href: '/openapi.json' }, t('emptyLink'))));
+      h('div', { class: 'row wrap' }, h('button', { class: 'btn go', type: 'button', 'data-write': true, onclick: newInstance }, icon('plus'), t('newInstance')), h('a', { class: 'sm', href: '/docs' }, t('emptyLink'))));
     this.problem = h('div', {});
     this.latest = h('section', { class: 'group' }, h('h2', {}, t('latest'), h('a', { class: 'more', href: '#/events' }, t('allEvents'))), h('div', { class: 'sheet' }, excerpt(8)));
     this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.groups, this.nothing, this.latest);

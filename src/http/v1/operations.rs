@@ -1,5 +1,6 @@
 //! Health, and what the API offers.
 
+use http::header::CACHE_CONTROL;
 use http::{Method, StatusCode};
 
 use super::{Access, Answer, Code, Route, now, schema};
@@ -7,8 +8,8 @@ use crate::app::{App, metrics as system_metrics, system};
 use crate::domain::access::Scope;
 use crate::domain::error::Error;
 use crate::http::call::Call;
-use crate::http::metrics;
 use crate::http::reply::Reply;
+use crate::http::{docs, metrics, ui};
 
 /// Whether the process runs.
 pub const HEALTHZ: Route = Route {
@@ -87,6 +88,57 @@ fn figures(app: &App, call: &Call) -> Result<Reply, Error> {
     let text = metrics::render(system_metrics::gather(app, &call.caller)?).map_err(Error::internal)?;
     Ok(Reply::bytes_of(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
+
+/// The same for people.
+pub const DOCS: Route = Route {
+    method: Method::GET,
+    path: "/docs",
+    id: "system.docs",
+    summary: "What the API offers, as a page that works offline",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Other("text/html"),
+    errors: &[],
+    handler: |_, call| {
+        let page = Reply::bytes_of(StatusCode::OK, "text/html; charset=utf-8", docs::page(&call.headers));
+        now(Ok(ui::guarded(page).with(CACHE_CONTROL, "no-cache")))
+    },
+};
+
+/// What that page looks like.
+pub const DOCS_STYLE: Route = Route {
+    method: Method::GET,
+    path: "/docs/style.css",
+    id: "system.docs_style",
+    summary: "The style sheet of /docs",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Other("text/css"),
+    errors: &[],
+    handler: |_, _| {
+        let style = Reply::bytes_of(StatusCode::OK, "text/css; charset=utf-8", docs::STYLE);
+        now(Ok(style.with(CACHE_CONTROL, "no-cache")))
+    },
+};
+
+/// The same for language models.
+pub const LLMS: Route = Route {
+    method: Method::GET,
+    path: "/llms.txt",
+    id: "system.llms",
+    summary: "What the API offers, as plain text in a few pages",
+    access: Access::Open,
+    query: &[],
+    body: None,
+    answer: Answer::Other("text/plain"),
+    errors: &[],
+    handler: |_, call| {
+        let text = Reply::bytes_of(StatusCode::OK, "text/plain; charset=utf-8", docs::text(&call.headers));
+        now(Ok(text.with(CACHE_CONTROL, "no-cache")))
+    },
+};
 
 fn report(app: &App, call: &Call) -> Result<Reply, Error> {
     Ok(Reply::ok(&system::report(app, &call.caller)?))
