@@ -1,6 +1,7 @@
 //! Webhooks in the page: the editor, the test, deliveries with their attempts, the past sent again.
 
 use serde_json::json;
+use thirtyfour::Key;
 
 use super::driver::Browser;
 use crate::harness::sink::{self, Answer, Sink};
@@ -113,9 +114,14 @@ async fn what_a_receiver_refuses_is_shown_attempt_by_attempt_and_sent_again_alon
     let ladder =
         "document.querySelector('[data-state=retrying] .ladder')?.getAttribute('aria-label') === '1 of 6 attempts'";
     browser.until("the ladder to have six steps", ladder).await;
-    browser.press("[data-state=retrying] [data-testid=dlv-open]").await;
+    // With the keyboard alone; what is drawn anew keeps the focus.
+    browser
+        .run("document.querySelector('[data-state=retrying] [data-testid=dlv-open]').focus()")
+        .await;
+    browser.keys(Key::Enter).await;
     browser.reads("dlv-answer", "answered 503").await;
     browser.reads("dlv-payload", "\"hello\"").await;
+    assert_eq!(browser.focused().await, "dlv-open");
     for attempt in 2..=6 {
         gateway.advance(8_000).await;
         let count = format!("document.querySelectorAll('[data-testid=attempt]').length === {attempt}");
@@ -166,6 +172,19 @@ async fn what_a_receiver_refuses_is_shown_attempt_by_attempt_and_sent_again_alon
         )
         .await;
     browser.inspect("webhooks").await;
+
+    // What does not fit on a page is a button away; filters go on from the newest.
+    simulator.burst(FRIEND, OWNER, 30, "m").await;
+    sink.count("the burst", 39, |_| true).await;
+    let rows = "document.querySelectorAll('[data-testid=delivery]').length";
+    browser.until("a full page", &format!("{rows} === 25")).await;
+    browser.press("older").await;
+    browser.until("the rest", &format!("{rows} === 9")).await;
+    browser.gone("older").await;
+    browser.choose("event-filter", "webhook.test").await;
+    browser.reads(".dlv tbody", "No deliveries.").await;
+    browser.choose("event-filter", "message.received").await;
+    browser.until("the newest again", &format!("{rows} === 25")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
