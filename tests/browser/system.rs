@@ -164,6 +164,18 @@ async fn other_sign_ins_are_ended_from_the_list_and_the_page_says_which_is_its_o
     browser.visit("#/system").await;
     browser.reads("[data-testid=change]:first-child", "Dashboard").await;
     browser.reads("change", "Instances: create by hand").await;
+
+    // Whoever is signed in with the password needs no key; the room says what one is for.
+    let keys = gateway.owner().get("/v1/api-keys").returns(200).await;
+    for key in keys["data"].as_array().unwrap() {
+        let path = format!("/v1/api-keys/{}", key["id"].as_str().unwrap());
+        gateway.owner().delete(&path).reply(204).await;
+    }
+    browser.visit("#/keys").await;
+    browser.reads("#view h1", "No key works.").await;
+    browser.reads("#view .head p", "A program shows its key").await;
+    browser.see("[data-testid=newKey].go").await;
+    browser.inspect("keys-none").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -89,7 +89,7 @@ export default {
   dlvState: 'State', dlvTries: 'Attempts', dlvAnswer: 'Answer', dlvNext: 'Next / took', dlvAgain: 'again', tries: (n, of) => `${n} of ${of} attempts`, dlvNone: 'No deliveries.',
   dlvBody: 'Last answer, first 1 KiB', sendAgain: 'Send again now',
   // keys
-  keys: 'Keys', keysWork: (n) => `${number(n)} key${s(n)} work${n === 1 ? 's' : ''}.`, keysOver: (n) => `${number(n)} expired.`, keysSoon: (n) => `${number(n)} end${n === 1 ? 's' : ''} within a week.`,
+  keys: 'Keys', keysWork: (n) => `${n ? number(n) : 'No'} key${n > 1 ? 's work' : ' works'}.`, keysOver: (n) => `${number(n)} expired.`, keysSoon: (n) => `${number(n)} end${n === 1 ? 's' : ''} within a week.`,
   keysLead: 'A program shows its key with every call. Give each its own, with no more rights than it needs.', keysOnlyRead: 'Your key may see keys, not make or revoke them.',
   newKey: 'New key', may: 'May', read: 'Read', update: 'Change', everything: 'Everything', sendOnly: 'Send only', readOnly: 'Read only', expiry: 'Expires', never: 'Never expires', lastUsed: 'Last used', neverUsed: 'Never used', used: (when) => `used ${when}`, expires: (when) => `expires ${when}`, expired: (when) => `expired ${when}`,
   testKey: 'For tests: begins with zpk_test_, works alike', keyKept: 'The gateway keeps only a fingerprint of it.', keyTry: 'Try it', keyNotCopied: 'It has not been copied, and nobody can show it again. Close all the same?',

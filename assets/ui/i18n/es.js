@@ -99,7 +99,7 @@ export default {
   dlvBody: 'Última respuesta, primer KiB', sendAgain: 'Enviar de nuevo ahora',
   'problem.private_address': 'Esta dirección no es pública. Para llamar a una máquina de tu red, permítela en webhooks.allow_private.', 'problem.http': 'http:// lo puede leer cualquiera en el camino. Usa https://.', 'problem.unresolved': 'Este nombre no existe en el DNS. Revisa cómo está escrito.',
   // keys
-  keys: 'Claves', keysWork: (n) => `${number(n)} clave${n === 1 ? ' vale' : 's valen'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'caducó' : 'caducaron'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'termina' : 'terminan'} en una semana.`,
+  keys: 'Claves', keysWork: (n) => `${number(n)} clave${n > 1 ? 's valen' : ' vale'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'caducó' : 'caducaron'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'termina' : 'terminan'} en una semana.`,
   keysLead: 'Un programa muestra su clave en cada llamada. Da a cada uno la suya, solo con los permisos que necesita.', keysOnlyRead: 'Tu clave puede ver claves, no crearlas ni revocarlas.',
   newKey: 'Nueva clave', may: 'Puede', read: 'Leer', update: 'Cambiar', everything: 'Todo', sendOnly: 'Solo enviar', readOnly: 'Solo leer', expiry: 'Caduca', never: 'No caduca', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `caduca ${when}`, expired: (when) => `caducó ${when}`,
   testKey: 'Para pruebas: empieza con zpk_test_, funciona igual', keyKept: 'El gateway guarda solo una huella de ella.', keyTry: 'Pruébala', keyNotCopied: 'No se ha copiado, y nadie puede mostrarla otra vez. ¿Cerrar de todos modos?',

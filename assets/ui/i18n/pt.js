@@ -99,7 +99,7 @@ export default {
   dlvBody: 'Última resposta, primeiro 1 KiB', sendAgain: 'Enviar de novo agora',
   'problem.private_address': 'Este endereço não é público. Para chamar uma máquina da sua rede, libere-a em webhooks.allow_private.', 'problem.http': 'http:// pode ser lido por todos no caminho. Use https://.', 'problem.unresolved': 'Este nome não existe no DNS. Confira a grafia.',
   // keys
-  keys: 'Chaves', keysWork: (n) => `${number(n)} chave${n === 1 ? ' vale' : 's valem'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'expirou' : 'expiraram'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'acaba' : 'acabam'} em até uma semana.`,
+  keys: 'Chaves', keysWork: (n) => `${number(n)} chave${n > 1 ? 's valem' : ' vale'}.`, keysOver: (n) => `${number(n)} ${n === 1 ? 'expirou' : 'expiraram'}.`, keysSoon: (n) => `${number(n)} ${n === 1 ? 'acaba' : 'acabam'} em até uma semana.`,
   keysLead: 'Um programa mostra sua chave em cada chamada. Dê a cada um a sua, só com os direitos de que precisa.', keysOnlyRead: 'Sua chave pode ver chaves, não criá-las nem revogá-las.',
   newKey: 'Nova chave', may: 'Pode', read: 'Ler', update: 'Alterar', everything: 'Tudo', sendOnly: 'Só enviar', readOnly: 'Só ler', expiry: 'Expira', never: 'Não expira', lastUsed: 'Último uso', neverUsed: 'Nunca usada', used: (when) => `usada ${when}`, expires: (when) => `expira ${when}`, expired: (when) => `expirou ${when}`,
   testKey: 'Para testes: começa com zpk_test_, funciona igual', keyKept: 'O gateway guarda só uma impressão digital dela.', keyTry: 'Experimente', keyNotCopied: 'Ela não foi copiada, e ninguém pode mostrá-la de novo. Fechar mesmo assim?',

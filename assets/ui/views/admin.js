@@ -85,7 +85,8 @@ export function keys() {
     const self = all.find(({ prefix }) => api.key?.startsWith(prefix));
     own = self?.scopes ?? ALL;
     create.hidden = !own.includes('keys:write');
-    create.classList.toggle('go', !all.length);
+    list.hidden = !all.length;
+    create.classList.toggle('go', list.hidden);
     const { bad = [], warn = [] } = Object.groupBy(all, fate);
     setText(top.querySelector('h1'), [t('keysWork', all.length - bad.length), bad[0] && t('keysOver', bad.length), warn[0] && t('keysSoon', warn.length)].filter(Boolean).join(' '));
     setText(lead, t(create.hidden ? 'keysOnlyRead' : 'keysLead'));
