@@ -31,6 +31,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("waproto", WHATSAPP),
     ("clap", &["src/cli/", "src/config/"]),
     ("ureq", &["src/engine/"]),
+    ("argon2", &["src/app/"]),
+    ("cookie", &["src/http/"]),
 ];
 
 /// WhatsApp's crates: where sessions run, where their keys are kept, and where that keeping is tested.

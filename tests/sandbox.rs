@@ -38,6 +38,10 @@ async fn the_first_start_makes_a_key_and_an_instance_and_prints_what_to_do() {
         greeting.contains(&format!("{base}/#key=")),
         "the page's address: {greeting}"
     );
+    assert!(
+        !greeting.contains("#setup="),
+        "the key in the link is enough here: {greeting}"
+    );
     assert_eq!(greeting.matches("curl ").count(), 3, "three lines to copy: {greeting}");
 
     let client = gateway.client.with_key(key);

@@ -637,3 +637,40 @@ fn unknown() -> Error {
 pub fn parse_id(text: &str) -> Result<LoginId, Error> {
     LoginId::parse(text).ok_or_else(unknown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    #[tokio::test]
+    async fn with_too_many_sign_ins_the_one_unused_for_the_longest_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            path: folder.path().join("store.redb"),
+            cache_bytes: 1 << 20,
+            reserve_bytes: 0,
+        };
+        let store = Store::open(&options, Arc::new(|_| {})).unwrap();
+        let keys = Keyring::new(store.clone(), [7; 32]);
+        let sessions = Sessions::new(store.clone(), keys, Streams::new(0));
+        let sign_in = async || {
+            sessions
+                .write_login(Visitor::default(), Action::SessionCreate, |_| Ok(()))
+                .await
+                .unwrap()
+        };
+        let (busy, idle) = (sign_in().await, sign_in().await);
+        let later = clock::now().plus(Duration::from_hours(1));
+        let id = busy.session.id;
+        store.write(move |tx| tx.touch_login(id, later)).await.unwrap();
+        for _ in 2..=KEPT {
+            sign_in().await;
+        }
+        assert_eq!(store.read(|view| view.logins(None, usize::MAX)).unwrap().len(), KEPT);
+        assert!(sessions.by_cookie(busy.cookie.expose()).is_ok());
+        let ended = sessions.by_cookie(idle.cookie.expose()).unwrap_err();
+        assert_eq!(ended.code, Code::AuthInvalid);
+        store.close().await;
+    }
+}

@@ -70,7 +70,7 @@ pub fn create(
     let key = caller.key.ok_or_else(|| {
         Error::new(
             Code::ValidationFailed,
-            "A stream token belongs to an API key; the admin socket needs none.",
+            "A stream token belongs to an API key; the admin socket and the dashboard need none.",
         )
     })?;
     if let Some(id) = instance {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Read as _};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::PROGRAM;
@@ -109,8 +110,11 @@ async fn wanted() -> Result<String, Failure> {
 
 /// One line from the terminal without echo, which comes back whatever happens, Ctrl+C included.
 async fn typed(prompt: &str) -> Result<String, Failure> {
-    eprint!("{prompt}");
+    // From here on Ctrl+C is an answer: else it could end the program while the terminal is still mute.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    // Hidden first: whoever answers a prompt at once must not be seen, nor lose what was typed.
     let quiet = Quiet::begin()?;
+    eprint!("{prompt}");
     let (send, line) = oneshot::channel();
     // A thread of its own: a runtime would wait for a blocking read that nobody can take back.
     std::thread::spawn(move || {
@@ -122,7 +126,10 @@ async fn typed(prompt: &str) -> Result<String, Failure> {
     let cancelled = || Failure::failed("cancelled; nothing was changed");
     let line = tokio::select! {
         line = line => line.map_err(|_| cancelled())?,
-        _ = tokio::signal::ctrl_c() => return Err(cancelled()),
+        _ = interrupt.recv() => {
+            eprintln!();
+            return Err(cancelled());
+        }
     };
     drop(quiet);
     eprintln!();

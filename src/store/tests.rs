@@ -10,6 +10,7 @@ mod crash;
 mod deliveries;
 pub(super) mod disk;
 mod faults;
+mod logins;
 mod measure;
 mod records;
 mod writing;
