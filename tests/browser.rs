@@ -3,10 +3,14 @@
 
 mod docs;
 mod driver;
+mod events;
 mod gone;
 mod inspect;
+mod instance;
 mod keys;
+mod overview;
 mod page;
+mod phone;
 mod sample;
 mod sign_in;
 mod system;

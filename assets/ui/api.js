@@ -88,13 +88,15 @@ const LONGEST_WAIT_MS = 10_000;
 // Only a connection that lasted starts the waits over.
 const SETTLED_MS = 5_000;
 
-/** Holds the stream open, over fetch, because EventSource cannot send a key. Tells `open` {resumed}, `event` {event}, `alive`, `closed` {retryAt, error}, `refused` {error}. */
+/** Holds the stream open, over fetch, because EventSource cannot send a key. Tells `open` {resumed}, `event` {event}, `present` when all that was missed is told, `alive`, `closed` {retryAt, error}, `refused` {error}. */
 export class EventStream extends EventTarget {
   lastEventId = null;
   #running = false;
   #attempt = 0;
   #wake = () => {};
   #abort = () => {};
+
+  constructor(query = '') { super(); this.path = `/v1/events${query}`; }
 
   start(lastEventId) {
     this.lastEventId = lastEventId;
@@ -143,7 +145,7 @@ export class EventStream extends EventTarget {
     let silence = setTimeout(this.#abort, SILENCE_MS);
     let settled = 0;
     try {
-      const answer = await api.fetch('/v1/events', {
+      const answer = await api.fetch(this.path, {
         signal: abort.signal,
         headers: { Accept: 'text/event-stream', ...(this.lastEventId ? { 'Last-Event-ID': this.lastEventId } : {}) },
       });
@@ -161,7 +163,8 @@ export class EventStream extends EventTarget {
         const frames = (rest + value).split('\n\n');
         rest = frames.pop();
         for (const frame of frames) {
-          const { id, data } = Object.fromEntries(frame.split('\n').map((line) => line.split(/: (.*)/s)));
+          const { id, data, '': comment } = Object.fromEntries(frame.split('\n').map((line) => line.split(/: (.*)/s)));
+          if (comment === 'caught up') this.#tell('present');
           if (id) this.lastEventId = id;
           if (data) this.#tell('event', { event: JSON.parse(data) });
         }

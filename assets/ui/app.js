@@ -1,10 +1,6 @@
 // The frame: who is there, and the view the address names.
 import { api, ApiError } from './api.js';
 import { busy, h, icon, notice, Part, say, setText, trouble } from './dom.js';
-import './elements/chat-check.js';
-import './elements/event-list.js';
-import './elements/qr-panel.js';
-import './elements/sandbox-phone.js';
 import { choose, language, languages, preferred, t, use } from './i18n/index.js';
 import { store } from './store.js';
 import { door, progress } from './views/sign-in.js';
@@ -78,7 +74,7 @@ function frame() {
 }
 
 /** The address is `#/<room>/<id>/<more>`; a view is loaded when it is first shown. */
-const ROOMS = { '': 'overview', instances: 'instance', events: 'events', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
+const ROOMS = { '': 'overview', instances: 'instance', events: 'overview', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
 let failed = 0;

@@ -205,7 +205,7 @@ class Store extends EventTarget {
       const status = event.event === 'instance.connected' ? 'connected' : event.status;
       // Only news: a replayed event must not take the present back.
       if (instance && typeof status === 'string' && status !== instance.status && event.occurred_at >= instance.updated_at) {
-        this.put({ ...instance, status, status_reason: event.status_reason ?? null });
+        this.put({ ...instance, status, status_reason: event.status_reason ?? null, status_since: event.occurred_at });
       }
       if (event.event !== 'qr.updated' || instance?.status !== 'qr') this.#refresh(id);
     }

@@ -3,35 +3,31 @@ import { api } from './api.js';
 import { has, language, t } from './i18n/index.js';
 
 const locale = () => ({ pt: 'pt-BR', es: 'es', en: 'en-GB' })[language];
-const pad = (n, width = 2) => String(n).padStart(width, '0');
 
 /** 10:05:03, in this computer's time zone. */
 export function clock(time, milliseconds = false) {
   const date = new Date(time);
-  if (Number.isNaN(date.getTime())) return '';
-  const text = `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
-  return milliseconds ? `${text}.${pad(date.getMilliseconds(), 3)}` : text;
+  return Number.isNaN(+date) ? '' : new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(11, milliseconds ? 23 : 19);
 }
+
+// Making a formatter costs more than using it a hundred times.
+const formatters = {};
 
 /** The exact time, for titles. */
 export function exact(time) {
-  // Making a formatter costs more than using it a hundred times.
   formatters[language] ??= new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'medium' });
   return formatters[language].format(new Date(time));
 }
 
-const formatters = {};
+const STEPS = [[86_400, 'day'], [3600, 'hour'], [60, 'minute'], [0, 'second']];
 
 /** "24 s", "51 min", "11 h", "18 days". */
 export function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
-  return t('day', Math.floor(seconds / 86_400));
+  const [step, unit] = STEPS.find(([from]) => seconds >= from);
+  const many = Math.floor(seconds / (step || 1));
+  return unit === 'day' ? t('day', many) : `${many} ${{ hour: 'h', minute: 'min', second: 's' }[unit]}`;
 }
-
-const STEPS = [[86_400, 'day'], [3600, 'hour'], [60, 'minute'], [0, 'second']];
 
 /** "3 minutes ago", "in 3 days", by the server's clock. */
 export function relative(time) {
@@ -50,64 +46,47 @@ export function bytes(count) {
   return new Intl.NumberFormat(locale(), { style: 'unit', unit, maximumSignificantDigits: 3 }).format(count / size);
 }
 
-export const short = (seconds) => `${new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(seconds)} s`;
+export const number = (value) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(value);
+export const short = (seconds) => `${number(seconds)} s`;
 
 /** A number or address as it is dialled. */
 export const dialled = (phone) => (phone ? `+${String(phone).replace(/^\+/, '')}` : '');
 
 /** Only the end, for lists that others may see over a shoulder: …8841. */
-export function masked(address) {
-  const user = String(address ?? '').split('@')[0].split(':')[0];
-  return user.length > 4 ? `…${user.slice(-4)}` : user;
-}
+export const masked = (address) => String(address ?? '').split(/[@:]/)[0].replace(/^.+(?=.{4}$)/, '…');
 
 const TONES = { pending: 'idle', qr: 'turn', connecting: 'work', connected: 'good', disconnected: 'warn', failed: 'bad' };
 
 /** Switched off by a person: it does not come back by itself, and nobody is waited for. */
-export const isOff = (instance) => instance.status === 'disconnected' && instance.status_reason?.code === 'stopped';
+export const isOff = ({ status, status_reason: given }) => status === 'disconnected' && given?.code === 'stopped';
 
 /** `need`, `work`, `up` or `off`: in this order on the page. */
-export function groupOf(instance) {
-  if (isOff(instance)) return 'off';
-  if (instance.status === 'connected') return 'up';
-  return instance.status === 'disconnected' || instance.status === 'connecting' ? 'work' : 'need';
-}
+export const groupOf = (instance) => (isOff(instance) ? 'off' : { connected: 'up', disconnected: 'work', connecting: 'work' }[instance.status] ?? 'need');
 
 /** Icon, tone and word, which always go together. */
 export function stateOf(instance) {
-  if (isOff(instance)) return { icon: 'pending', tone: 'idle', word: t('off') };
   const { status } = instance;
-  return { icon: status in TONES ? status : 'pending', tone: TONES[status] ?? 'idle', word: t(status) };
+  return isOff(instance) ? { icon: 'pending', tone: 'idle', word: t('off') } : { icon: status in TONES ? status : 'pending', tone: TONES[status] ?? 'idle', word: t(status) };
 }
 
-/** The reason, its first sentence **bold**. */
-function reason({ status_reason: given }, otherwise) {
-  const text = (given && (has(`reason.${given.code}`) ? t(`reason.${given.code}`) : given.message)) || otherwise;
-  return text?.replace(/^.+?[.!?](?=\s|$)|^.+$/, '**$&**');
-}
-
-/** Why it is so and what comes next, with **bold** for the first half. */
+/** Why it is so and what comes next; the reason's first sentence is **bold**. */
 export function whyOf(instance) {
-  const next = instance.status_reason?.next_attempt_at;
+  const { status, status_reason: given } = instance;
+  if (isOff(instance)) return t('why.off');
+  const reason = (otherwise) => ((given && (has(`reason.${given.code}`) ? t(`reason.${given.code}`) : given.message)) || t(otherwise)).replace(/^.+?[.!?](?=\s|$)|^.+$/, '**$&**');
+  const next = given?.next_attempt_at;
   const wait = Date.parse(next) - api.now();
   const then = wait > 500 ? t('next.attempt', span(wait)) : t(next ? 'next.now' : 'next.itself');
-  if (isOff(instance)) return t('why.off');
-  switch (instance.status) {
-    case 'disconnected': return `${reason(instance, t('why.disconnected'))} ${then}`;
-    case 'failed': return `${reason(instance, t('why.failed'))} ${t('next.link')}`;
-    case 'pending': return instance.status_reason ? `${reason(instance, t('pending'))} ${next ? then : ''}` : t('why.pending');
-    default: return t(`why.${instance.status}`);
-  }
+  if (status === 'disconnected') return `${reason('why.disconnected')} ${then}`;
+  if (status === 'failed') return `${reason('why.failed')} ${t('next.link')}`;
+  return status === 'pending' && given ? `${reason('pending')} ${next ? then : ''}` : t(`why.${status}`);
 }
 
-/** When the present state began, in milliseconds; `NaN` where the server does not say. */
-export function sinceOf(instance) {
-  return Date.parse(instance.status_reason?.since ?? (instance.status === 'pending' ? instance.created_at : instance.updated_at));
-}
+/** When the present state began, in milliseconds. */
+export const sinceOf = ({ status, status_reason: given, status_since: since, created_at: made, updated_at: changed }) => Date.parse(given?.since ?? since ?? (status === 'pending' ? made : changed));
 
 export function sinceText(instance) {
   const age = api.now() - sinceOf(instance);
-  if (Number.isNaN(age)) return '';
   return age < 2000 ? t('justNow') : t('sinceFor', span(age));
 }
 
@@ -115,84 +94,48 @@ export function sinceText(instance) {
 export function answer(instances) {
   const counts = { need: 0, work: 0, up: 0, off: 0 };
   for (const instance of instances) counts[groupOf(instance)] += 1;
+  const { need, work, up, off } = counts;
   const total = instances.length;
-  if (total === 0) return { counts, title: t('emptyTitle'), lead: t('emptyLead') };
-  let title;
-  if (total === 1) {
-    title = t({ need: 'oneNeeds', work: 'oneWaits', up: 'oneUp', off: 'oneOff' }[groupOf(instances[0])], instances[0].name);
-  } else if (counts.up === total) {
-    title = t('allUp', total);
-  } else {
-    title = counts.up ? t('someUp', counts.up, total) : t('noneUp', total);
-    if (counts.need) title += ` ${t('needYou', counts.need)}`;
-  }
-  const lead = [];
-  if (total > 1 && counts.work) lead.push(t('reconnecting', counts.work));
-  if (total > 1 && counts.off) lead.push(t('switchedOff', counts.off));
-  return { counts, title, lead: lead.join(' ') || t('quiet') };
+  if (!total) return { counts, title: t('emptyTitle'), lead: t('emptyLead') };
+  if (total === 1) return { counts, title: t({ need: 'oneNeeds', work: 'oneWaits', up: 'oneUp', off: 'oneOff' }[groupOf(instances[0])], instances[0].name), lead: t('quiet') };
+  const title = [up === total ? t('allUp', total) : up ? t('someUp', up, total) : t('noneUp', total), need && t('needYou', need)];
+  const lead = [work && t('reconnecting', work), off && t('switchedOff', off)];
+  return { counts, title: title.filter(Boolean).join(' '), lead: lead.filter(Boolean).join(' ') || t('quiet') };
 }
 
 /** An error in the reader's words, where there are any; else in the server's, which say what to do. */
 export function explain(error) {
   if (has(`error.${error.code}`)) return t(`error.${error.code}`);
-  const fields = error.details?.fields?.map(({ path, problem }) => `${path}: ${problem}`).join('; ');
-  return fields ? `${error.message} ${fields}` : error.message;
+  return [error.message, error.details?.fields?.map(({ path, problem }) => `${path}: ${problem}`).join('; ')].filter(Boolean).join(' ');
 }
 
 /** Code and request id, in mono and ready to copy. */
 export const trail = (error) => [error.code, error.requestId].filter(Boolean).join(' · ');
 
-const ICONS = {
-  'message.received': 'in', 'message.sent': 'tick', 'message.delivered': 'ticks', 'message.read': 'eye', 'message.played': 'eye', 'message.failed': 'failed',
-  'message.edited': 'out', 'message.revoked': 'out', 'message.reaction': 'in', 'message.undecryptable': 'disconnected', 'qr.updated': 'qr',
-  'instance.connected': 'link', 'instance.disconnected': 'disconnected', 'instance.status': 'overview', 'call.offered': 'call', 'call.ended': 'call',
+const LOOKS = {
+  'message.received': 'in', 'message.sent': 'tick', 'message.delivered': 'ticks', 'message.read': 'eye', 'message.played': 'eye', 'message.failed': 'failed bad',
+  'message.edited': 'out', 'message.revoked': 'out', 'message.reaction': 'in', 'message.undecryptable': 'disconnected warn', 'qr.updated': 'qr turn',
+  'instance.connected': 'link good', 'instance.disconnected': 'disconnected warn', 'instance.status': 'overview', 'call.offered': 'call', 'call.ended': 'call',
 };
-const EVENT_TONES = { 'message.failed': 'bad', 'instance.disconnected': 'warn', 'message.undecryptable': 'warn', 'instance.connected': 'good', 'qr.updated': 'turn' };
 
-export const eventIcon = (event) => ({ icon: ICONS[event.event] ?? 'events', tone: EVENT_TONES[event.event] ?? 'muted' });
-
-/** `messages`, `receipts`, `instances` or `other`: the filter an event belongs to. */
-export function kindOf(event) {
-  const [family, fact] = event.event.split('.');
-  if (family === 'instance' || family === 'qr') return 'instances';
-  if (family !== 'message') return 'other';
-  return ['delivered', 'read', 'played'].includes(fact) || (fact === 'sent' && event.origin !== 'device') ? 'receipts' : 'messages';
-}
+/** Icon and tone of an event. */
+export const looksOf = ({ event }) => (LOOKS[event] ?? 'events').split(' ');
 
 /** One line about an event; numbers only by their last digits. */
 export function eventLine(event) {
-  const parts = [];
-  const { body } = event;
-  switch (event.event) {
-    case 'message.received': case 'message.reaction':
-      parts.push(t('ev.from', masked(event.from ?? event.sender?.phone ?? event.chat?.jid)));
-      if (event.is_group) parts.push(t('ev.group'));
-      break;
-    case 'message.sent': case 'message.delivered': case 'message.failed':
-      parts.push(t('ev.to', masked(event.to)));
-      if (event.origin === 'device') parts.push(t('ev.device'));
-      break;
-    case 'message.read': case 'message.played':
-      parts.push(t('ev.by', masked(event.participant ?? event.to)));
-      break;
-    case 'instance.connected':
-      parts.push(t('ev.linked', masked(event.phone_number)));
-      break;
-    case 'instance.disconnected':
-      parts.push(event.reason);
-      if (event.next_attempt_at) parts.push(t('ev.next', clock(event.next_attempt_at)));
-      break;
-    case 'instance.status':
-      parts.push(stateOf(event).word.toLowerCase());
-      break;
-    case 'qr.updated':
-      parts.push(t('ev.qr'));
-      break;
-    default:
-      if (event.from) parts.push(t('ev.from', masked(event.from)));
-  }
-  if (body?.type === 'text') parts.push(t('ev.text', [...(body.text ?? '')].length));
-  else if (body?.type) parts.push(body.type);
-  if (event.error?.message) parts.push(event.error.message);
+  const { body, error, from, to } = event;
+  const [family, fact] = event.event.split('.');
+  const at = event.next_attempt_at;
+  const parts = {
+    'instance.connected': () => [t('ev.linked', masked(event.phone_number))],
+    'instance.disconnected': () => [event.reason, at && t('ev.next', clock(at))],
+    'instance.status': () => [stateOf(event).word.toLowerCase()],
+    'qr.updated': () => [t('ev.qr')],
+  }[event.event]?.() ?? [
+    /read|played/.test(fact) ? t('ev.by', masked(event.participant ?? to)) : family === 'message' && to ? t('ev.to', masked(to))
+      : (from || family === 'message') && t('ev.from', masked(from ?? event.sender?.phone ?? event.chat?.jid)),
+    event.is_group && t('ev.group'), event.origin === 'device' && t('ev.device'),
+  ];
+  parts.push(body?.type === 'text' ? t('ev.text', [...(body.text ?? '')].length) : body?.type, error?.message);
   return parts.filter(Boolean).join(', ');
 }

@@ -29,6 +29,9 @@ const PAGE: usize = 200;
 /// Frames that wait together are handed out as one piece up to this size: one write to the socket instead of many.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Says that what follows happens now; a reader that only wants the past may go.
+const CAUGHT_UP: &[u8] = b": caught up\n\n";
+
 /// Open event streams by key or sign-in, so that they can be counted and ended.
 #[derive(Clone)]
 pub struct Streams {
@@ -302,8 +305,8 @@ impl Reader {
         }
     }
 
-    /// One step of catching up: what was read, or `None` after looking at a page without anything wanted, or after
-    /// taking the seat on the bus.
+    /// One step of catching up: what was read, or `None` after looking at a page without anything wanted; a comment
+    /// after taking the seat on the bus.
     fn replay(&mut self) -> Result<Option<Bytes>, ReadError> {
         let Phase::Replay { gap, page, after } = &mut self.phase else {
             return Ok(None);
@@ -331,6 +334,7 @@ impl Reader {
             && let Ok(subscription) = self.bus.join(self.filter, Some(*after))
         {
             self.phase = Phase::Live(subscription);
+            return Ok(Some(Bytes::from_static(CAUGHT_UP)));
         }
         Ok(None)
     }

@@ -41,6 +41,9 @@ pub struct Shown {
     /// Why, and what happens next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<StatusReason>,
+    /// Since when it has this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_since: Option<Timestamp>,
     /// When the session was last known to be alive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
@@ -61,6 +64,7 @@ impl Shown {
             phone_number: instance.phone_number,
             status: instance.status,
             status_reason: instance.status_reason,
+            status_since: instance.status_since,
             last_seen_at: instance.last_seen_at,
             metadata: instance.metadata,
             created_at: instance.created_at,
@@ -164,6 +168,7 @@ pub async fn create(app: &App, caller: &Caller, name: String, metadata: Map<Stri
         lid: None,
         status: Status::Pending,
         status_reason: None,
+        status_since: Some(now),
         last_seen_at: None,
         metadata,
         settings: Settings::default(),

@@ -79,6 +79,9 @@ pub struct Instance {
     pub status: Status,
     /// Why.
     pub status_reason: Option<StatusReason>,
+    /// Since when it has this status, whatever else changed; unknown in rows of older versions.
+    #[serde(default)]
+    pub status_since: Option<Timestamp>,
     /// When the session was last known to be alive.
     pub last_seen_at: Option<Timestamp>,
     /// The caller's own data, at most 16 KiB.

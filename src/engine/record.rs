@@ -155,6 +155,9 @@ fn decide(before: &Instance, note: &Note, now: Timestamp) -> Result<(Instance, V
             format!("{problem}; look at its status first"),
         ))
     })?;
+    if after.status != before.status {
+        after.status_since = Some(now);
+    }
     // Stopping what has failed does not make it less failed: the reason stays.
     if !(note.change == Change::Stopped && after.status == Status::Failed) {
         after.status_reason = note
@@ -227,6 +230,7 @@ mod tests {
             lid: None,
             status,
             status_reason: None,
+            status_since: None,
             last_seen_at: None,
             metadata: serde_json::Map::new(),
             settings: Settings::default(),
@@ -250,11 +254,13 @@ mod tests {
             .disconnected(DisconnectReason::Network);
         let (after, events) = decide(&instance(Status::Connected, true), &note, now).unwrap();
         assert_eq!(after.status, Status::Disconnected);
+        assert_eq!(after.status_since, Some(now));
         assert_eq!(names(&events), ["instance.disconnected", "instance.status"]);
 
         let later = Timestamp::from_seconds(160);
         let note = note.retried_at(Some(later));
         let (after, events) = decide(&after, &note, later).unwrap();
+        assert_eq!(after.status_since, Some(now), "the status is the same");
         assert_eq!(names(&events), ["instance.status"]);
         assert_eq!(after.status_reason.unwrap().since, now);
     }

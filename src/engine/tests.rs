@@ -93,6 +93,7 @@ impl House {
                     lid: None,
                     status: Status::Pending,
                     status_reason: None,
+                    status_since: None,
                     last_seen_at: None,
                     metadata: serde_json::Map::new(),
                     settings: crate::domain::instance::Settings::default(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gateway::Setup;
 use crate::harness::stream::Frame;
-use crate::harness::{FRIEND, Gateway, OWNER, Simulator, Stream};
+use crate::harness::{FRIEND, Gateway, OWNER, Simulator, Stream, eventually};
 
 fn ids(frames: &[Frame]) -> Vec<String> {
     frames.iter().filter_map(|frame| frame.id.clone()).collect()
@@ -153,4 +153,24 @@ async fn ids_grow_across_a_restart() {
     assert!(ids(&resumed.frames()).is_sorted());
     gateway.client.delete(&instance.path("")).reply(204).await;
     assert_eq!(json!(last), before["event_id"]);
+}
+
+#[tokio::test]
+async fn a_reader_is_told_when_it_has_caught_up_even_if_nothing_was_for_it() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    gateway.link(&simulator, OWNER).await;
+    let mut live = Stream::open(&gateway.client, "?events=message.received").await;
+    let back = Stream::open(
+        &gateway.client,
+        "?events=call.offered&since=evt_00000000000000000000000000",
+    )
+    .await;
+    eventually("the greeting and the word", async || {
+        (back.comments() == 2).then_some(())
+    })
+    .await;
+    simulator.send(FRIEND, OWNER, "now").await;
+    live.count("the message", 1, |_| true).await;
+    assert_eq!(live.comments(), 1, "who misses nothing is only greeted");
 }

@@ -1,18 +1,378 @@
-// The overview: the answer as a sentence, then every instance, sorted by need.
-import { askName, busy, h, icon, notice, Part, rich, setText, trouble } from '../dom.js';
-import { excerpt } from '../elements/event-list.js';
+// The overview: the answer as a sentence, then every instance, sorted by need, each with its last 24 hours. And the event
+// monitor: the live list, newest first, and the JSON of one event beside it. They share the list, so they travel together.
+import { api, EventStream } from '../api.js';
+import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
-import { answer, dialled, exact, groupOf, isOff, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
+import { answer, clock, dialled, eventLine, exact, groupOf, isOff, looksOf, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
 
-const GROUPS = ['need', 'work', 'up', 'off'];
+/** Loaded a second time after a failure it must not trip over itself. */
+export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
+
+/** A button that does something at once; its failure is told at the top of the page. */
+export const does = (className, word, testid, work) => h('button', {
+  class: className, type: 'button', 'data-write': true, 'data-testid': testid, onclick: ({ currentTarget }) => busy(currentTarget, () => work().catch((error) => notice(t(word), error))),
+}, t(word));
+
+/** Whether an element shows something else than the last time it was asked; what is the same is left alone, with its focus. */
+export function changed(element, ...facts) {
+  const before = element.dataset.sign;
+  element.dataset.sign = facts.join();
+  return element.dataset.sign !== before;
+}
+
+/** Fills a select with `[value, text]`, keeping what is chosen. */
+export function offer(select, options, chosen = select.value) {
+  if (!changed(select, ...options)) return;
+  select.replaceChildren(...options.map(([value, text]) => h('option', { value }, text)));
+  select.value = chosen;
+}
+
+export function copies(label, text, className) {
+  const { button, word } = copier(label, t('copied'), text, className);
+  button.append(icon('copy'), word);
+  return button;
+}
+
+const KINDS = {
+  messages: 'message.received message.sent message.failed message.edited message.revoked message.reaction message.poll_vote message.undecryptable',
+  receipts: 'message.delivered message.read message.played',
+  instances: 'instance.status instance.connected instance.disconnected qr.updated',
+  other: 'call.offered call.ended presence.updated chat.updated contact.updated group.updated group.participants',
+};
+const ALL = Object.keys(KINDS);
+const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+/** An event's id tells when it was committed, in milliseconds. */
+const timeOfId = (id) => id && [...id.slice(4, 14)].reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0);
+
+/** The smallest id of a time: a stream after it tells everything since. */
+function idOfTime(time) {
+  let id = '';
+  for (let rest = Math.floor(time); id.length < 10; rest = Math.floor(rest / 32)) id = DIGITS[rest % 32] + id;
+  return `evt_${id}${'0'.repeat(16)}`;
+}
+
+/** Filters stand in the address, so that a link shows what its sender sees. */
+const wishes = () => new URLSearchParams(location.hash.split('?')[1]);
+const remember = (room, facts) => history.replaceState(null, '', `#/${room}${queryOf(facts)}`);
+
+function queryOf(facts) {
+  const query = new URLSearchParams(Object.entries(facts).filter(([, value]) => value)).toString();
+  return query && `?${query.replaceAll('%2C', ',')}`;
+}
+
+/** Set `limit` and `accepts` before it is connected; emits `pick` with the event, and `held`. */
+class EventList extends Part {
+  limit = 500;
+  accepts = () => true;
+  paused = false;
+  held = [];
+  #waiting = [];
+  #timer = 0;
+
+  show() {
+    this.list = h('ol', { 'aria-label': t('eventList') });
+    this.none = h('p', {});
+    this.empty = h('div', { class: 'hint' }, this.none, h('p', { class: 'muted sm' }, t('noEventsText')));
+    this.replaceChildren(this.list, this.empty);
+    this.listen(store, 'events', ({ detail }) => this.#take(detail.added));
+    this.listen(store, 'instances', () => this.#name());
+    this.refill();
+  }
+
+  gone() { clearTimeout(this.#timer); }
+
+  refill() {
+    this.#waiting = [];
+    this.held = [];
+    this.list.replaceChildren();
+    this.#add(this.#wanted(store.events).slice(0, this.limit));
+  }
+
+  pause(paused) {
+    this.paused = paused;
+    this.#take(this.held.splice(0));
+  }
+
+  #wanted(events) { return events.filter((event) => event.seam || this.accepts(event)); }
+
+  #take(added) {
+    const into = this.paused ? this.held : this.#waiting;
+    into.push(...this.#wanted(added));
+    into.splice(0, into.length - this.limit);
+    this.dispatchEvent(new Event('held'));
+    // Gathered, so that a burst costs one layout; a timer, because hidden tabs get no frames.
+    if (this.#waiting.length) this.#timer ||= setTimeout(() => this.#add(this.#waiting.splice(0).reverse()), 60);
+  }
+
+  #add(events) {
+    this.#timer = 0;
+    this.list.prepend(...events.map((event) => (event.seam ? seam(event) : this.#row(event))));
+    while (this.list.childElementCount > this.limit) this.list.lastElementChild.remove();
+    this.#name();
+    setText(this.none, t(store.events.length ? 'noMatch' : 'noEventsYet'));
+    this.empty.hidden = this.list.childElementCount > 0;
+    this.list.hidden = !this.empty.hidden;
+    if (!this.list.matches(':focus-within')) this.#tabStop(this.list.querySelector('button'));
+  }
+
+  #row(event) {
+    const [shape, tone = 'muted'] = looksOf(event);
+    const at = event.occurred_at ?? Date.now();
+    const button = h('button', { type: 'button', tabindex: '-1', onclick: () => this.pick(row), onfocus: () => this.#tabStop(button) }, event.event);
+    const row = h('li', { class: 'ev', 'data-testid': 'event', 'data-event': event.event, 'data-event-id': event.event_id, 'data-instance-id': event.instance_id },
+      h('time', { datetime: event.occurred_at, title: exact(at) }, clock(at, true)), h('span', { class: `st ${tone}` }, icon(shape)), button,
+      h('span', { class: 'what' }, h('b', { 'data-unnamed': event.instance_id }), ' ', eventLine(event)));
+    row.event = event;
+    return row;
+  }
+
+  /** Events may arrive before the instance they belong to is known here. */
+  #name() {
+    for (const name of this.list.querySelectorAll('[data-unnamed]')) {
+      const instance = store.instances.get(name.dataset.unnamed);
+      if (instance) delete name.dataset.unnamed;
+      if (instance || store.loaded) name.textContent = instance?.name ?? t('deleted');
+    }
+  }
+
+  /** Opens a row; none to close. */
+  pick(row) {
+    this.list.querySelector('.sel')?.classList.remove('sel');
+    row?.classList.add('sel');
+    if (row) this.dispatchEvent(new CustomEvent('pick', { detail: row.event }));
+  }
+
+  #tabStop(button) {
+    this.list.querySelector('button[tabindex="0"]')?.setAttribute('tabindex', -1);
+    if (button) button.tabIndex = 0;
+  }
+
+  /** Moves the focus by a step, from nowhere to the newest; answers the row. */
+  move(step) {
+    const buttons = [...this.list.querySelectorAll('button')];
+    const next = buttons[Math.max(0, buttons.indexOf(document.activeElement) + step)];
+    next?.focus();
+    return next?.parentNode;
+  }
+}
+
+function seam(event) {
+  const gap = event.seam === 'gap' && event.event;
+  const text = h('span', {});
+  const put = () => setText(text, gap ? t('gap', exact(timeOfId(gap.requested_event_id)), exact(timeOfId(gap.oldest_event_id) ?? gap.occurred_at)) : t('seam', clock(event.from), clock(event.to), event.count));
+  put();
+  // The count grows while the missed events arrive.
+  if (!gap) setTimeout(put, 1000);
+  return h('li', { class: gap ? 'seam bad' : 'seam', 'data-testid': 'seam' }, icon(gap ? 'disconnected' : 'link'), text);
+}
+
+/** The newest few events, opening the monitor at the chosen one; `query` is its filter there. */
+export function excerpt(accepts = () => true, query = '') {
+  const list = Object.assign(document.createElement('wu-event-list'), { limit: 8, accepts });
+  list.addEventListener('pick', ({ detail }) => { location.hash = `#/events/${detail.event_id ?? ''}${query}`; });
+  return h('section', { class: 'group' }, h('h2', {}, t(query ? 'itsEvents' : 'latest'), h('a', { class: 'more', href: `#/events${query}` }, t('allEvents'))), h('div', { class: 'sheet' }, list));
+}
+
+class EventsView extends Part {
+  eventId = '';
+  names = [];
+
+  show() {
+    const wish = wishes();
+    const select = (id, label, ...options) => h('select', { class: 'input', 'aria-label': label, 'data-testid': id, onchange: () => this.#filter() }, options);
+    this.kinds = new Set(wish.get('kinds')?.split(',').filter((kind) => ALL.includes(kind)));
+    this.heading = h('h1', {});
+    this.pauser = h('button', { class: 'btn', type: 'button', 'data-testid': 'pause', onclick: () => this.#pause() });
+    const copy = copies(t('copyCurl'), () => this.call.pre.textContent, 'btn');
+    copy.dataset.testid = 'copy-curl';
+    this.which = select('which', t('whichInstance'));
+    this.name = select('event-name', t('eventName'), h('option', { value: '' }, t('allEvents')),
+      ALL.map((kind) => h('optgroup', { label: t(`kind.${kind}`) }, KINDS[kind].split(' ').map((name) => h('option', {}, name)))));
+    this.name.value = wish.get('event') ?? '';
+    // A name that there is not is no filter.
+    this.name.value ||= '';
+    this.chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('kinds'), 'data-multi': true }, ALL.map((kind) => h('button', {
+      class: 'chip', type: 'button', 'data-kind': kind, onclick: () => {
+        if (!this.kinds.size) this.kinds = new Set(ALL);
+        if (!this.kinds.delete(kind)) this.kinds.add(kind);
+        this.#filter();
+      },
+    }, icon('tick'), t(`kind.${kind}`))));
+    this.list = document.createElement('wu-event-list');
+    this.list.accepts = (event) => (!this.which.value || event.instance_id === this.which.value) && (!this.names.length || this.names.includes(event.event));
+    this.json = codeBlock(t('json'), 'event-json');
+    this.about = h('h2', { id: 'picked' });
+    const close = h('button', { class: 'btn ghost small icon', type: 'button', 'aria-label': t('close'), onclick: () => this.#close() }, icon('close'));
+    this.detail = h('dialog', { class: 'sheet detail', 'aria-labelledby': 'picked', 'data-testid': 'detail' }, h('div', { class: 'sec' }, this.about, close), this.json.block);
+    this.call = codeBlock(t('listenCurl'), 'events-curl');
+    this.hint = h('aside', { class: 'aside' }, h('p', { class: 'muted sm' }, t('pickEvent')), this.call.block);
+    this.#instances(wish.get('instance') ?? '');
+    this.replaceChildren(
+      h('div', { class: 'head' }, h('div', {}, this.heading, h('p', {}, t('eventsLead'))), h('div', { class: 'row wrap' }, copy, this.pauser)),
+      h('div', { class: 'bar' }, this.which, this.name, this.chips),
+      h('div', { class: 'monitor' }, h('div', { class: 'sheet' }, this.list), h('div', { class: 'side' }, this.detail, this.hint)));
+    this.listen(this.list, 'pick', ({ detail }) => this.#open(detail));
+    this.listen(this.list, 'held', () => this.#label());
+    this.listen(store, 'link events', () => this.#label());
+    this.listen(store, 'instances', () => this.#instances(this.which.value));
+    this.listen(this.detail, 'close', () => this.#close());
+    this.listen(document, 'keydown', (event) => this.#key(event));
+    this.#filter();
+    this.list.pick(this.list.querySelector(`[data-event-id="${CSS.escape(this.eventId)}"]`));
+  }
+
+  /** Ticks, list, address and the call all say the same. Nothing ticked would show nothing for ever: it is no filter. */
+  #filter() {
+    if (this.kinds.size === ALL.length) this.kinds.clear();
+    const kinds = ALL.filter((kind) => this.kinds.has(kind));
+    for (const chip of this.chips.children) chip.setAttribute('aria-pressed', !kinds.length || this.kinds.has(chip.dataset.kind));
+    this.chips.hidden = this.name.value;
+    this.names = this.name.value ? [this.name.value] : kinds.flatMap((kind) => KINDS[kind].split(' '));
+    const query = queryOf({ instance_id: this.which.value, events: this.names.join() });
+    const url = `${location.origin}/v1/events`;
+    this.call.put(curl(query ? quoted(url + query) : url, { stream: true }));
+    this.#address();
+    this.list.refill();
+    this.#label();
+  }
+
+  #address() {
+    const event = this.name.value;
+    remember(`events${this.eventId && `/${this.eventId}`}`, { instance: this.which.value, event, kinds: event ? '' : [...this.kinds].join() });
+  }
+
+  #label() {
+    const { held, paused } = this.list;
+    setText(this.heading, t({ refused: 'mayNotListen', gone: 'notListening' }[store.link] ?? (store.events.some((event) => event.seam === 'gap') ? 'listeningGap' : 'listening')));
+    const text = !paused ? t('pause') : held.length ? t('paused', held.length) : t('resume');
+    if (!changed(this.pauser, text)) return;
+    this.pauser.replaceChildren(icon(paused ? 'chev' : 'pause'), text, ' ', h('kbd', { 'aria-hidden': 'true' }, t('space')));
+    this.pauser.setAttribute('aria-pressed', paused);
+  }
+
+  #pause() { this.list.pause(!this.list.paused); }
+
+  #instances(chosen) {
+    const all = [...store.instances.values()].sort((a, b) => a.name.localeCompare(b.name));
+    // A link may name one that is not known yet.
+    if (chosen && !store.instances.has(chosen)) all.push({ id: chosen, name: chosen });
+    offer(this.which, [['', t('allInstances')], ...all.map(({ id, name }) => [id, name])], chosen);
+  }
+
+  #open(event) {
+    setText(this.about, event.event);
+    jsonInto(this.json.pre, event);
+    this.hint.hidden = true;
+    this.eventId = event.event_id ?? '';
+    this.#address();
+    if (this.detail.open) return;
+    // Wide: it stands beside the list and must not take the focus. Narrow: it covers the list, so it is modal.
+    if (matchMedia('(width >= 1100px)').matches) this.detail.setAttribute('open', '');
+    else this.detail.showModal();
+  }
+
+  #close() {
+    if (this.detail.open) this.detail.close();
+    this.hint.hidden = false;
+    this.eventId = '';
+    this.#address();
+    this.list.pick(null);
+  }
+
+  #key(event) {
+    const { key, target } = event;
+    if (target.closest('input, textarea, select') || event.ctrlKey || event.metaKey || event.altKey) return;
+    const row = target.closest('.ev');
+    const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+    if (key === 'c' && (row || this.detail.open)) {
+      if (row) this.list.pick(row);
+      return this.json.button.click();
+    }
+    if (target.closest('dialog:modal')) return;
+    if (key === 'Escape') this.#close();
+    // On a button Space presses it; only elsewhere, and on the rows, it pauses.
+    if (!row && target.closest('button, a, pre')) return;
+    if (step) {
+      event.preventDefault();
+      const next = this.list.move(step);
+      if (this.detail.open) this.list.pick(next);
+    } else if (key === ' ') {
+      event.preventDefault();
+      this.#pause();
+    }
+  }
+}
+
 const TITLES = { need: 'groupNeed', work: 'groupWork', up: 'groupUp', off: 'groupOff' };
-const FILTERS = { need: 'groupNeed', work: 'filterWork', up: 'groupUp', off: 'groupOff' };
+const GROUPS = Object.keys(TITLES);
 const URGENCY = { failed: 0, qr: 1, pending: 2, disconnected: 0, connecting: 1 };
 // Fewer need no search.
 const SEARCHED_FROM = 6;
-// From here on the browser skips what is not in sight.
+// From here on the browser skips what is not in sight, and what works is cut.
 const MANY = 60;
+const SHOWN_UP = 20;
+const DAY_MS = 86_400_000;
+const WIDTH = 140;
+
+// The last day of every instance as the journal tells it: one request, closed as soon as it has caught up; from then on
+// the page's own stream goes on with it. It belongs to the tab, not to the view.
+let past = null;
+
+function recall(drawn) {
+  const stream = new EventStream('?events=instance.disconnected,instance.status');
+  past = { of: new Map(), from: api.now() - DAY_MS };
+  stream.addEventListener('event', ({ detail }) => learn(detail.event));
+  stream.addEventListener('present', () => { stream.stop(); past.complete = true; drawn(); });
+  stream.start(idOfTime(past.from));
+}
+
+function learn({ event, instance_id: id, status, occurred_at: at, oldest_event_id: oldest }) {
+  if (event === 'stream.gap') past.from = timeOfId(oldest) ?? api.now();
+  else if (event === 'instance.disconnected') status = 'was up';
+  else if (event !== 'instance.status') return;
+  if (!past.of.has(id)) past.of.set(id, []);
+  past.of.get(id).push([Date.parse(at), status]);
+}
+
+store.addEventListener('events', ({ detail }) => detail.added.forEach((event) => { if (event.seam === 'gap') past = null; else if (past) learn(event); }));
+
+const levelOf = (status) => ({ connected: 'up', pending: 'off', qr: 'off' }[status] ?? 'down');
+
+/** What an instance was, and from when on: `[time, level]`; level `up`, `down`, `off` (not linked) or nothing (not known). */
+function dayOf({ id, status, created_at }, start) {
+  const known = (past.of.get(id) ?? []).filter(([at]) => at > start).sort(([a], [b]) => a - b);
+  past.of.set(id, known);
+  const [first, second] = known.map(([, what]) => what);
+  // Only what was up disconnects; and what went from "connecting" straight to up was up before a restart.
+  const wasUp = first === 'was up' || (first === 'connecting' && second === 'connected');
+  const made = Date.parse(created_at);
+  const levels = [[start, made > start ? 'off' : '']];
+  for (const [at, what] of [[Math.max(made, past.from), wasUp ? 'connected' : !first ? status : first === 'qr' ? first : ''], ...known, [api.now(), status]]) {
+    if (what !== 'was up' && levels.at(-1)[1] !== levelOf(what)) levels.push([Math.max(at, start), levelOf(what)]);
+  }
+  return levels;
+}
+
+/** A square wave that ends in a dot in the colour of now. Position carries the meaning. */
+function trace(instance) {
+  const start = api.now() - DAY_MS;
+  const levels = dayOf(instance, start);
+  const paths = { up: '', down: '', off: '' };
+  const x = (at) => (1 + WIDTH * Math.min(1, (at - start) / DAY_MS)).toFixed(1);
+  const isLow = (entry) => entry?.[1] && entry[1] !== 'up';
+  levels.forEach(([at, level], index) => {
+    const next = levels[index + 1];
+    const end = `H${x(next?.[0] ?? start + DAY_MS)}`;
+    if (level === 'up') paths.up += `M${x(at)} ${isLow(levels[index - 1]) ? '19V5' : 5}${end}${isLow(next) ? 'V19' : ''}`;
+    else if (level) paths[level] += `M${x(at)} 19${end}`;
+  });
+  const [since, last] = levels.at(-1);
+  const label = { off: () => t('pending'), down: () => t('traceDown', clock(since).slice(0, 5)), up: () => t('traceUp', levels.filter(([, level]) => level === 'down').length) };
+  return svg('svg', { viewBox: '0 0 152 24', class: `trace ${stateOf(instance).tone}`, role: 'img', 'aria-label': label[last]() },
+    ...Object.entries(paths).map(([name, d]) => svg('path', { class: name, d })), svg('circle', { class: 'now', cx: 1 + WIDTH, cy: last === 'up' ? 5 : 19, r: 3 }));
+}
 
 export async function newInstance() {
   const made = await askName({
@@ -25,105 +385,110 @@ export async function newInstance() {
 class Row {
   constructor(id) {
     this.id = id;
-    this.state = h('span', { class: 'st' });
+    this.state = h('span', {});
     this.name = h('a', { href: `#/instances/${id}` });
     this.number = h('span', { class: 'mono' });
     this.why = h('p', { class: 'why' });
+    this.day = h('div', { class: 'day' });
     this.since = h('time', { class: 'since' });
     this.act = h('div', { class: 'act' });
-    this.item = h('li', { class: 'line', 'data-testid': 'instance', 'data-id': id }, this.state, h('div', { class: 'who' }, this.name, this.number), this.why, this.since, this.act);
+    this.item = h('li', { class: 'line', 'data-testid': 'instance', 'data-id': id }, this.state, h('div', { class: 'who' }, this.name, this.number), this.why, this.day, this.since, this.act);
   }
 
   update(instance) {
     this.instance = instance;
+    this.group = groupOf(instance);
     const { icon: shape, tone, word } = stateOf(instance);
-    const sign = `${shape} ${tone} ${word}`;
-    if (this.sign !== sign) {
-      this.sign = sign;
+    if (changed(this.state, shape, tone, word)) {
       this.state.className = `st ${tone}`;
       this.state.replaceChildren(icon(shape), h('span', { class: 'sr' }, word));
       this.item.dataset.status = instance.status;
       this.#action(instance);
+      this.drawn = 0;
     }
     setText(this.name, instance.name);
     setText(this.number, dialled(instance.phone_number) || t('noNumber'));
-    const since = sinceOf(instance);
-    if (since) {
-      this.since.dateTime = new Date(since).toISOString();
-      this.since.title = exact(since);
-    }
-    this.tick();
+    this.since.title = exact(sinceOf(instance));
   }
 
+  /** What changes by itself; only for a row that is shown. */
   tick() {
+    if (!this.item.isConnected) return;
     const why = whyOf(this.instance);
-    if (this.said !== why) {
-      this.said = why;
-      this.why.replaceChildren(...rich(why));
-    }
+    if (changed(this.why, why)) this.why.replaceChildren(...rich(why));
     setText(this.since, sinceText(this.instance));
+    // A pixel of the day is ten minutes.
+    if (!past?.complete || this.drawn > api.now() - DAY_MS / WIDTH) return;
+    this.drawn = api.now();
+    this.day.replaceChildren(trace(this.instance));
   }
 
   #action(instance) {
-    const link = (label, go) => h('a', { class: `btn small ${go ? 'go' : ''}`, href: `#/instances/${this.id}/qr` }, label);
-    const call = (label) => {
-      const button = h('button', { class: 'btn small', type: 'button', 'data-write': true }, label);
-      button.addEventListener('click', () => busy(button, () => store.act(this.id, 'connect').catch((error) => notice(label, error))));
-      return button;
-    };
-    const action = isOff(instance) ? call(t('connect'))
-      : { pending: () => link(t('showQr')), qr: () => link(t('showQr'), true), failed: () => link(t('linkAgain'), true), disconnected: () => call(t('tryNow')) }[instance.status]?.();
+    const link = (word, go = '') => h('a', { class: `btn small ${go}`, href: `#/instances/${this.id}/qr` }, t(word));
+    const call = (word) => does('btn small', word, null, () => store.act(this.id, 'connect'));
+    const action = isOff(instance) ? call('connect')
+      : { pending: () => link('showQr'), qr: () => link('showQr', 'go'), failed: () => link('linkAgain', 'go'), disconnected: () => call('tryNow') }[instance.status]?.();
     this.act.replaceChildren(action ?? h('span', { class: 'chev faint' }, icon('chev')));
   }
 }
 
 class Overview extends Part {
   #rows = new Map();
-  #filter = 'all';
-  #query = '';
   #error = null;
+  #all = false;
+  #timer = 0;
 
   show() {
+    const create = (go) => h('button', { class: `btn ${go}`, type: 'button', 'data-write': true, 'data-testid': go ? null : 'new-instance', onclick: newInstance }, icon('plus'), t('newInstance'));
+    this.filter = wishes().get('show');
+    if (!GROUPS.includes(this.filter)) this.filter = 'all';
     this.heading = h('h1', { 'data-testid': 'answer' });
     this.lead = h('p', {});
-    this.create = h('button', { class: 'btn', type: 'button', 'data-write': true, 'data-testid': 'new-instance', onclick: newInstance }, icon('plus'), t('newInstance'));
-    this.search = h('input', { class: 'input', id: 'q', type: 'search', autocomplete: 'off', placeholder: t('searchHint') });
+    this.create = create('');
+    this.search = h('input', { class: 'input', id: 'q', type: 'search', value: wishes().get('q') ?? '', 'data-testid': 'search', autocomplete: 'off', placeholder: t('searchHint') });
     this.chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('show') });
     this.bar = h('div', { class: 'bar', hidden: true }, h('div', { class: 'field' }, h('label', { class: 'sr', for: 'q' }, t('search')), icon('search'), this.search), this.chips);
-    this.groups = h('div', { class: 'groups' });
     this.sections = Object.fromEntries(GROUPS.map((group) => {
       const count = h('span', {});
       const list = h('ul', { class: 'sheet' });
-      const section = h('section', { class: `group ${group === 'up' || group === 'off' ? 'up' : 'attn'}`, 'aria-labelledby': `g-${group}`, hidden: true },
-        h('h2', { id: `g-${group}` }, t(TITLES[group]), ' ', count), list);
-      this.groups.append(section);
-      return [group, { count, list, section }];
+      return [group, { count, list, section: h('section', { class: `group ${group === 'up' || group === 'off' ? 'up' : 'attn'}`, 'aria-labelledby': `g-${group}`, hidden: true }, h('h2', { id: `g-${group}` }, t(TITLES[group]), ' ', count), list) }];
     }));
+    this.more = h('button', { class: 'btn ghost', type: 'button', 'data-testid': 'show-all', onclick: () => { this.#all = true; this.place(true); } });
+    this.sections.up.section.append(this.more);
+    this.groups = h('div', { class: 'groups' }, Object.values(this.sections).map(({ section }) => section));
+    this.key = h('p', { class: 'key faint' }, t('traceKey'));
     this.nothing = h('p', { class: 'hint muted', hidden: true }, t('noMatch'));
-    this.empty = h('div', { class: 'sheet empty', hidden: true }, icon('link'), h('p', {}, t('emptyText')),
-      h('div', { class: 'row wrap' }, h('button', { class: 'btn go', type: 'button', 'data-write': true, onclick: newInstance }, icon('plus'), t('newInstance')), h('a', { class: 'sm', href: '/docs' }, t('emptyLink'))));
+    this.empty = h('div', { class: 'sheet empty', hidden: true }, icon('link'), h('p', {}, t('emptyText')), h('div', { class: 'row wrap' }, create('go'), h('a', { class: 'sm', href: '/docs' }, t('emptyLink'))));
     this.problem = h('div', {});
-    this.latest = h('section', { class: 'group' }, h('h2', {}, t('latest'), h('a', { class: 'more', href: '#/events' }, t('allEvents'))), h('div', { class: 'sheet' }, excerpt(8)));
-    this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.groups, this.nothing, this.latest);
-    this.#rows.clear();
-    this.listen(store, 'instances', () => this.render());
+    this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.groups, this.key, this.nothing, excerpt());
+    // A hundred changes at once cost one drawing.
+    this.listen(store, 'instances', () => { this.#timer ||= setTimeout(() => this.alive && this.render(), 50); });
     this.listen(store, 'trouble', ({ detail }) => { this.#error = detail.error; this.render(); });
-    this.listen(this.search, 'input', () => { this.#query = this.search.value.trim().toLowerCase(); this.place(true); });
-    this.listen(this.groups, 'pointerleave focusout', () => setTimeout(() => { if (this.alive) this.place(); }));
-    this.every(1000, () => { for (const row of this.#rows.values()) row.tick(); });
+    this.listen(this.search, 'input', () => this.#choose());
+    this.listen(this.groups, 'pointerleave focusout', () => setTimeout(() => this.alive && this.place()));
+    this.every(1000, () => this.#rows.forEach((row) => row.tick()));
+    // Another key sees other instances.
+    if (!store.loaded) past = null;
     this.render();
   }
 
+  #choose() {
+    remember('', { show: this.filter === 'all' ? '' : this.filter, q: this.search.value });
+    this.#drawChips();
+    this.place(true);
+  }
+
   render() {
+    this.#timer = 0;
     const instances = [...store.instances.values()];
     const { counts, title, lead } = answer(instances);
-    const loading = !store.loaded;
-    setText(this.heading, loading ? t('overview') : title);
-    setText(this.lead, !loading ? lead : this.#error ? '' : t('asking'));
-    this.counts = counts;
-    this.problem.replaceChildren(...(loading && this.#error ? [trouble(t('couldNotLoad'), this.#error)] : []));
-    this.empty.hidden = loading || instances.length > 0;
-    this.create.hidden = loading || instances.length === 0;
+    const { loaded } = store;
+    setText(this.heading, loaded ? title : t('overview'));
+    setText(this.lead, loaded ? lead : this.#error ? '' : t('asking'));
+    this.counts = { all: instances.length, ...counts };
+    this.problem.replaceChildren(...(!loaded && this.#error ? [trouble(t('couldNotLoad'), this.#error)] : []));
+    this.empty.hidden = !loaded || instances.length > 0;
+    this.create.hidden = !loaded || !instances.length;
     this.bar.hidden = instances.length < SEARCHED_FROM;
     for (const instance of instances) {
       if (!this.#rows.has(instance.id)) this.#rows.set(instance.id, new Row(instance.id));
@@ -134,63 +499,60 @@ class Overview extends Part {
       row.item.remove();
       this.#rows.delete(id);
     }
-    this.#drawChips(instances.length);
+    if (loaded && instances.length && !past) recall(() => this.alive && this.render());
+    this.groups.toggleAttribute('data-days', Boolean(past?.complete));
+    this.key.hidden = !past?.complete || !instances.length;
+    this.#drawChips();
     this.place();
   }
 
-  #drawChips(total) {
-    const wanted = ['all', ...GROUPS.filter((group) => this.counts[group])];
-    if (!wanted.includes(this.#filter)) this.#filter = 'all';
-    const sign = `${this.#filter}${total}${JSON.stringify(this.counts)}`;
-    if (this.chips.dataset.sign === sign) return;
-    this.chips.dataset.sign = sign;
-    const focused = document.activeElement?.dataset?.filter;
-    this.chips.replaceChildren(...wanted.map((filter) => h('button', {
-      class: 'chip', type: 'button', 'data-filter': filter, 'aria-pressed': String(this.#filter === filter),
-      onclick: () => { this.#filter = filter; this.#drawChips(total); this.place(true); },
-    }, filter === 'all' ? t('all') : t(FILTERS[filter]), ' ', h('b', {}, String(filter === 'all' ? total : this.counts[filter])))));
+  #drawChips() {
+    if (!changed(this.chips, this.filter, ...Object.values(this.counts))) return;
+    const focused = document.activeElement?.dataset.filter;
+    this.chips.replaceChildren(...['all', ...GROUPS].filter((one) => one === 'all' || one === this.filter || this.counts[one]).map((one) => h('button', {
+      class: 'chip', type: 'button', 'data-filter': one, 'aria-pressed': String(one === this.filter), onclick: () => { this.filter = one; this.#choose(); },
+    }, t({ all: 'all', work: 'filterWork' }[one] ?? TITLES[one]), ' ', h('b', {}, String(this.counts[one])))));
     if (focused) this.chips.querySelector(`[data-filter="${focused}"]`)?.focus();
   }
 
-  /** Rows do not jump under the pointer: order waits until the list is neither hovered nor focused. */
-  get #held() {
-    const pointer = matchMedia('(hover: hover)').matches && this.groups.matches(':hover');
-    return (pointer || this.groups.matches(':focus-within')) && !document.querySelector('dialog[open]');
-  }
-
-  #matches({ instance }) {
-    if (this.#filter !== 'all' && groupOf(instance) !== this.#filter) return false;
-    return !this.#query || `${instance.name}\n${instance.phone_number ?? ''}\n${instance.id}`.toLowerCase().includes(this.#query);
-  }
-
+  /** Sorts the rows into their groups; not under the pointer or the focus, unless a person asked for it `now`. */
   place(now = false) {
-    const held = !now && this.#held;
-    const rows = [...this.#rows.values()].filter((row) => this.#matches(row));
-    const wanted = new Set(rows);
-    const fresh = rows.filter((row) => !row.item.isConnected);
-    for (const row of this.#rows.values()) if (!wanted.has(row)) row.item.remove();
-    this.groups.toggleAttribute('data-many', rows.length >= MANY);
+    const held = !now && !document.querySelector('dialog[open]') && (this.groups.matches(':focus-within') || (matchMedia('(hover: hover)').matches && this.groups.matches(':hover')));
+    const query = this.search.value.trim().toLowerCase();
+    const members = Object.fromEntries(GROUPS.map((group) => [group, []]));
+    const many = this.#rows.size >= MANY;
+    for (const row of this.#rows.values()) {
+      const { name, phone_number: phone, id } = row.instance;
+      if ((this.filter === 'all' || this.filter === row.group) && `${name}\n${phone}\n${id}`.toLowerCase().includes(query)) members[row.group].push(row);
+      else row.item.remove();
+    }
+    const cut = many && !this.#all && !query && members.up.length > SHOWN_UP;
+    this.groups.toggleAttribute('data-many', many);
+    this.more.hidden = !cut;
+    setText(this.more, t('showAll', members.up.length));
+    this.nothing.hidden = !this.#rows.size || GROUPS.some((group) => members[group].length);
     for (const group of GROUPS) {
       const { list, section, count } = this.sections[group];
+      const rows = members[group];
+      const isCut = cut && group === 'up';
+      setText(count, String(rows.length));
       if (held) {
-        list.append(...fresh.filter((row) => groupOf(row.instance) === group).map((row) => row.item));
+        if (!isCut) list.append(...rows.filter((row) => !row.item.isConnected).map((row) => row.item));
       } else {
-        const members = rows.filter((row) => groupOf(row.instance) === group).sort((a, b) => order(a.instance, b.instance));
-        members.forEach((row, index) => { if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null); });
-        setText(count, String(members.length));
+        rows.sort((a, b) => order(a.instance, b.instance));
+        if (isCut) rows.splice(SHOWN_UP).forEach((row) => row.item.remove());
+        rows.forEach((row, index) => { if (list.children[index] !== row.item) list.insertBefore(row.item, list.children[index] ?? null); });
       }
       section.hidden = !list.childElementCount;
     }
-    this.nothing.hidden = rows.length > 0 || this.#rows.size === 0;
+    this.#rows.forEach((row) => row.tick());
   }
 }
 
-const alphabet = new Intl.Collator();
+const alphabet = new Intl.Collator(undefined, { numeric: true });
+const order = (a, b) => (URGENCY[a.status] ?? 0) - (URGENCY[b.status] ?? 0) || alphabet.compare(a.name, b.name) || (a.id < b.id ? -1 : 1);
 
-function order(a, b) {
-  return (URGENCY[a.status] ?? 0) - (URGENCY[b.status] ?? 0) || alphabet.compare(a.name, b.name) || (a.id < b.id ? -1 : 1);
-}
-
-customElements.define('wu-overview', Overview);
+define({ 'wu-event-list': EventList, 'wu-events': EventsView, 'wu-overview': Overview });
 
 export const view = () => document.createElement('wu-overview');
+export const events = (eventId = '') => Object.assign(document.createElement('wu-events'), { eventId });

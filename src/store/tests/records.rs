@@ -44,6 +44,7 @@ fn instance(number: u128, session: u32) -> Instance {
         lid: None,
         status: Status::Pending,
         status_reason: None,
+        status_since: None,
         last_seen_at: None,
         metadata: serde_json::Map::new(),
         settings: Settings::default(),
