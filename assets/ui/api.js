@@ -1,6 +1,5 @@
 // The public API, by this tab's key, else by the cookie of a sign-in.
 
-/** In the API's own shape; `gateway_gone` is ours: no answer at all. */
 export class ApiError extends Error {
   constructor(status, code, message, details = null, requestId = null) {
     super(message);
@@ -12,7 +11,6 @@ const STORED_KEY = 'whatisup.key';
 const ANSWER_WITHIN_MS = 30_000;
 
 class Api extends EventTarget {
-  /** Milliseconds the server's clock is ahead. */
   skew = 0;
   #key = sessionStorage.getItem(STORED_KEY);
 
@@ -26,7 +24,6 @@ class Api extends EventTarget {
 
   now() { return Date.now() + this.skew; }
 
-  /** Throws `ApiError` for anything but a success. */
   async fetch(path, { headers = {}, ...options } = {}) {
     let answer;
     try {
@@ -48,7 +45,6 @@ class Api extends EventTarget {
     const { code = `http_${answer.status}`, message = answer.statusText, details = null } = body?.error ?? {};
     const error = new ApiError(answer.status, code, message, details, body?.request_id ?? answer.headers.get('X-Request-Id'));
     error.retryAfter = Number(answer.headers.get('Retry-After')) || 0;
-    // A wrong password says nothing about who is signed in.
     if (answer.status === 401 && details?.attempts_left === undefined) this.dispatchEvent(new CustomEvent('refused', { detail: error }));
     throw error;
   }
@@ -82,13 +78,10 @@ class Api extends EventTarget {
 export const api = new Api();
 export const instancePath = (id) => `/v1/instances/${encodeURIComponent(id)}`;
 
-// The server says something every 25 s.
 const SILENCE_MS = 35_000;
 const LONGEST_WAIT_MS = 10_000;
-// Only a connection that lasted starts the waits over.
 const SETTLED_MS = 5_000;
 
-/** Holds the stream open, over fetch, because EventSource cannot send a key. Tells `open` {resumed}, `event` {event}, `present` when all that was missed is told, `alive`, `closed` {retryAt, error}, `refused` {error}. */
 export class EventStream extends EventTarget {
   lastEventId = null;
   #running = false;
@@ -126,7 +119,6 @@ export class EventStream extends EventTarget {
         this.#tell('refused', { error });
         return;
       }
-      // Perhaps an id the server does not know any more.
       if (error?.status === 400 || error?.status === 404) this.lastEventId = null;
       const backoff = Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.#attempt) * (0.75 + Math.random() / 4);
       const wait = Math.max(backoff, Math.min(LONGEST_WAIT_MS, (error?.retryAfter ?? 0) * 1000));
@@ -159,7 +151,6 @@ export class EventStream extends EventTarget {
         clearTimeout(silence);
         silence = setTimeout(this.#abort, SILENCE_MS);
         this.#tell('alive');
-        // Frames end with an empty line, a chunk anywhere; the gateway writes an event on one line.
         const frames = (rest + value).split('\n\n');
         rest = frames.pop();
         for (const frame of frames) {

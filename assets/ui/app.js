@@ -8,7 +8,6 @@ import { answer, clock, stateOf } from './words.js';
 
 const THEMES = ['system', 'light', 'dark'];
 
-/** The key or token of a printed link is removed at once. */
 function takeFromAddress() {
   const parts = new URLSearchParams(location.hash.slice(1));
   const [key, token, instance] = ['key', 'setup', 'instance'].map((name) => parts.get(name));
@@ -73,13 +72,11 @@ function frame() {
   ];
 }
 
-/** The address is `#/<room>/<id>/<more>`; a view is loaded when it is first shown. */
 const ROOMS = { '': 'overview', instances: 'instance', events: 'overview', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
 let failed = 0;
 
-/** A view's module exports `view(id, more)`, or a function named like the room, which makes its element. */
 async function route() {
   const [named, id, more] = address();
   const room = named in ROOMS && (id || named !== 'instances') ? named : '';
@@ -111,7 +108,6 @@ async function route() {
   count();
 }
 
-/** What waits, in the menu and in the tab's title. */
 function count() {
   const { counts } = answer([...store.instances.values()]);
   const put = (id, number, words) => {
@@ -182,7 +178,6 @@ function enter() {
   store.start().catch((error) => store.dispatchEvent(new CustomEvent('trouble', { detail: { error } })));
 }
 
-/** In, or to the door. The address stays: one comes back to the same view. */
 async function open(error = null, refusedKey = false) {
   if (entered) store.stop();
   entered = false;
@@ -190,12 +185,10 @@ async function open(error = null, refusedKey = false) {
   takeFromAddress();
   if (api.key) return enter();
   outside = { refusedKey, ...await api.get('/v1/session').catch((cause) => ({ cause })) };
-  // Too late.
   if (outside.password_set && progress()?.token) progress(null);
   if (outside.session && !progress()) return enter();
   outside.cause ??= error;
   build();
-  // Without an answer nobody is asked for a key.
   if (outside.cause?.status === 0) setTimeout(() => { if (!entered) open(); }, 3000);
   return undefined;
 }

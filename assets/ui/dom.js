@@ -2,7 +2,6 @@
 import { has, t } from './i18n/index.js';
 import { exact, explain, relative, trail } from './words.js';
 
-/** Makes an element; `on…` are listeners, strings become text, never markup. */
 export function h(tag, props = {}, ...children) {
   const element = typeof tag === 'string' ? document.createElement(tag) : tag;
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -22,7 +21,6 @@ export function append(element, children) {
   }
 }
 
-/** Only if it differs: selections stay undisturbed. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -31,7 +29,6 @@ export function rich(sentence) {
   return sentence.split('**').map((part, index) => (index % 2 ? h('b', {}, part) : part));
 }
 
-/** An element whose listeners and timers end with it. */
 export class Part extends HTMLElement {
   #life = null;
 
@@ -59,7 +56,6 @@ export class Part extends HTMLElement {
   }
 }
 
-/** A second press does nothing meanwhile. */
 export async function busy(button, work) {
   if (button.getAttribute('aria-busy') === 'true') return undefined;
   button.setAttribute('aria-busy', 'true');
@@ -100,7 +96,6 @@ const sheet = await fetch('/icons.svg')
   .then((text) => new DOMParser().parseFromString(text, 'image/svg+xml'))
   .catch(() => new DOMParser().parseFromString('<svg xmlns="http://www.w3.org/2000/svg"/>', 'image/svg+xml'));
 
-/** Makes a drawing's element; attributes only, because the content policy forbids inline style. */
 export function svg(tag, facts, ...children) {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(facts)) element.setAttribute(name, value);
@@ -108,7 +103,6 @@ export function svg(tag, facts, ...children) {
   return element;
 }
 
-/** Its meaning is always written beside it or in the label of its control. */
 export function icon(name, className = 'i') {
   const symbol = sheet.getElementById(name);
   return svg('svg', { class: className, viewBox: symbol?.getAttribute('viewBox') ?? '0 0 16 16', 'aria-hidden': 'true' },
@@ -122,18 +116,15 @@ export function trouble(title, error, ...buttons) {
     h('div', { class: 'row' }, buttons));
 }
 
-/** A missing right is told quietly, it is no fault. */
 export const unread = (error) => (error.status === 403
   ? h('p', { class: 'hint', 'data-testid': 'may-not' }, explain(error), explain(error) !== error.message && ` ${error.details?.required_scope ?? ''}`)
   : trouble(t('couldNotLoad'), error));
 
 const SHAPES = { idle: 'pending', good: 'connected', work: 'connecting', warn: 'disconnected', bad: 'failed' };
-/** What a tone marks; without one just the text. */
 export const mark = (tone, text) => h('span', { class: tone && `st ${tone}` }, tone && icon(SHAPES[tone]), text);
 
 export const time = (at, text = relative(at)) => h('time', { datetime: at, title: exact(at) }, text);
 
-/** A sheet of what `paint` makes of what `get` gives, every few seconds. */
 class Living extends Part {
   show() {
     this.every(this.seconds * 1000, () => { if (!document.hidden) this.load(false); });
@@ -145,11 +136,9 @@ class Living extends Part {
     try {
       made = this.paint(await this.get());
     } catch (error) {
-      // The last answer stays: the frame says how old it is.
       if (this.firstChild && error.status !== 403) return;
       made = unread(error);
     }
-    // What says the same is left alone, what is pointed at waits.
     if (this.textContent !== made.textContent && (now || !this.matches(':hover, :focus-within'))) this.replaceChildren(made);
   }
 }
@@ -159,7 +148,6 @@ export const living = (seconds, get, paint) => Object.assign(h('wu-living', { cl
 
 export const table = (heads, rows) => h('table', { class: 't' }, h('thead', {}, h('tr', {}, heads.map((head) => h('th', { scope: 'col' }, t(head))))), h('tbody', {}, rows));
 
-/** One-of chips: the one that `get` gives is pressed; `mark` looks again. */
 export function chips(label, choices, get, set) {
   const row = h('div', { class: 'chips', role: 'group', 'aria-label': label });
   const mark = () => { for (const chip of row.children) chip.setAttribute('aria-pressed', String(chip.value === get())); };
@@ -182,7 +170,6 @@ export function notice(what, error) {
 
 let spokenAt = 0;
 
-/** A sentence for screen readers, at most one in two seconds; later ones win. */
 export function say(sentence) {
   const region = document.getElementById('spoken');
   if (!region) return;
@@ -193,10 +180,8 @@ export function say(sentence) {
 
 let serial = 0;
 
-/** A labelled control; `name` is its field in the body of the call. */
 export const field = (name, label, control) => h('div', { class: 'labelled' }, h('label', { for: `f-${name}` }, label), h(control, { id: `f-${name}`, name }));
 
-/** Puts what the server says about single fields at these fields. */
 function complain(form, error) {
   const rest = error.details?.fields?.filter(({ path, problem }) => {
     const control = form.elements[path.split(/[.[]/)[1]];
@@ -211,7 +196,6 @@ function complain(form, error) {
   return rest?.length !== 0;
 }
 
-/** A dialog with a form: `work` runs on submit, its failure is shown inside. Resolves to what it gave, or `null`; `alone`: no other way out. */
 export function ask({ title, text, fields = [], verb, verbClass = 'go', testid, alone = false, work }) {
   return new Promise((resolve) => {
     serial += 1;
@@ -257,7 +241,6 @@ export function askName({ value = '', work, ...rest }) {
   });
 }
 
-/** Asks before something that hurts; with `name`, the name must be typed. */
 export function askSure({ danger = true, name = null, work, ...rest }) {
   const input = h('input', { class: 'input', autocomplete: 'off', 'data-testid': 'confirm-input' });
   return ask({
@@ -270,10 +253,8 @@ export function askSure({ danger = true, name = null, work, ...rest }) {
   });
 }
 
-/** Text in three inks: strings and `[class, string]`. */
 const paint = (pre, parts) => pre.replaceChildren(...parts.map((part) => (typeof part === 'string' ? part : h('span', { class: part[0] }, part[1]))));
 
-/** `put` paints other text. */
 export function codeBlock(caption, testid) {
   const pre = h('pre', { tabindex: '0', 'data-testid': testid });
   const { button, word } = copier(t('copy'), t('copied'), () => pre.dataset.copy ?? pre.textContent);
@@ -285,14 +266,12 @@ export function codeBlock(caption, testid) {
 
 export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Without the key: it is copied into chats and tickets. */
 export function curl(url, { stream = false, json } = {}) {
   const parts = [['p', 'curl'], `${stream ? ' -N' : ''} ${url} \\\n  -H `, ['v', '"Authorization: Bearer $KEY"']];
   if (json) parts.push(' \\\n  --json ', ['v', quoted(JSON.stringify(json))]);
   return parts;
 }
 
-/** Long `data:` values are cut with their size; copying gives the whole. */
 export function jsonInto(pre, value) {
   pre.dataset.copy = JSON.stringify(value, null, 2);
   const parts = [];

@@ -3,7 +3,6 @@ import { api, EventStream, instancePath } from './api.js';
 
 const KEPT_EVENTS = 500;
 const KEPT_MESSAGES = 50;
-// After a reload, from the journal.
 const REFILLED_EVENTS = 100;
 const RESUME_FROM = 'whatisup.resume';
 const REFRESH_MS = 30_000;
@@ -16,9 +15,7 @@ const MESSAGE_STATES = {
 
 class Store extends EventTarget {
   instances = new Map();
-  /** Newest first, with seams: `{seam: 'resumed'|'gap', …}`. */
   events = [];
-  /** `connecting`, `live`, `gone` (with `retryAt`), or `refused` (may not read events). */
   link = 'connecting';
   retryAt = 0;
   freshAt = 0;
@@ -47,7 +44,6 @@ class Store extends EventTarget {
     this.#stream.addEventListener('closed', ({ detail }) => this.#closed(detail));
     this.#stream.addEventListener('refused', ({ detail }) => this.#setLink('refused', detail));
     this.#stream.start(sessionStorage.getItem(RESUME_FROM));
-    // A normal build has no such call.
     api.get('/v1/system').then(async ({ sandbox }) => {
       if (!sandbox) return;
       this.sandbox = await api.get('/v1/sandbox');
@@ -74,7 +70,6 @@ class Store extends EventTarget {
 
   retryNow() { this.#stream?.nudge(); }
 
-  /** Calls that overlap share one answer. */
   load() {
     this.#loading ??= this.#load(this.#stream).finally(() => { this.#loading = null; });
     return this.#loading;
@@ -82,7 +77,6 @@ class Store extends EventTarget {
 
   async #load(stream) {
     const list = await api.list('/v1/instances');
-    // Somebody else now.
     if (stream !== this.#stream) return;
     if (this.endpointsToo) this.loadEndpoints().catch(({ status }) => { this.endpointsToo = status !== 403; });
     this.instances = new Map(list.map((instance) => [instance.id, instance]));
@@ -112,7 +106,6 @@ class Store extends EventTarget {
 
   async rename(id, name) { this.put(await api.call('PATCH', instancePath(id), { name })); }
 
-  /** `connect`, `disconnect`, `restart` or `logout`. */
   async act(id, verb) { this.put(await api.post(`${instancePath(id)}/${verb}`)); }
 
   async remove(id) {
@@ -149,7 +142,6 @@ class Store extends EventTarget {
     this.#lostAt = 0;
     this.freshAt = Date.now();
     this.#setLink('live');
-    // Also the first time: neither list nor stream has what happened between the two.
     this.load().catch((error) => this.#tell('trouble', { error }));
   }
 
@@ -185,7 +177,6 @@ class Store extends EventTarget {
     this.#tell('events', { added });
   }
 
-  /** Missed events are fetched now: one line in the list says so. */
   #joinSeam(event, added) {
     if (!this.#seam) return;
     if (Date.parse(event.occurred_at) < this.#openedAt) {
@@ -203,7 +194,6 @@ class Store extends EventTarget {
     if (event.event.startsWith('instance.') || event.event === 'qr.updated') {
       const instance = this.instances.get(id);
       const status = event.event === 'instance.connected' ? 'connected' : event.status;
-      // Only news: a replayed event must not take the present back.
       if (instance && typeof status === 'string' && status !== instance.status && event.occurred_at >= instance.updated_at) {
         this.put({ ...instance, status, status_reason: event.status_reason ?? null, status_since: event.occurred_at });
       }
@@ -232,7 +222,6 @@ class Store extends EventTarget {
     }
   }
 
-  /** States only go forward; a late `sent` never takes a `read` back. */
   #advance(message, state, fact = null) {
     if (RANK[state] < RANK[message.state] || message.state === 'failed') return;
     message.state = state;
@@ -248,7 +237,6 @@ class Store extends EventTarget {
     this.#tell('chat', { id });
   }
 
-  /** Gathers for a moment, then asks: one by one for few, the whole list for many. */
   #refresh(id) {
     if (!id) return;
     this.#dirty.add(id);

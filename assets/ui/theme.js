@@ -1,4 +1,4 @@
-// Before the first paint, so that nothing flashes. Without the attribute the style follows the machine.
+// Before the first paint, so that nothing flashes.
 try {
   const theme = localStorage.getItem('whatisup.theme');
   if (theme && theme !== 'system') document.documentElement.dataset.theme = theme;

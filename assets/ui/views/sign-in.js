@@ -7,7 +7,6 @@ import { explain, trail } from '../words.js';
 
 const STORED = 'whatisup.setup';
 
-/** The set-up of this tab: `{token}`, `{}`, `{key}` until it is stored, `{last}`; `null` ends it. */
 export function progress(next) {
   if (next) sessionStorage.setItem(STORED, JSON.stringify(next));
   else if (next === null) sessionStorage.removeItem(STORED);
@@ -19,7 +18,6 @@ const shell = (command) => h('div', { class: 'code' }, h('pre', { tabindex: '0' 
 const quiet = (testid, label, onclick) => h('button', { class: 'btn ghost small', type: 'button', 'data-testid': testid, onclick }, label);
 const entry = (props) => h('input', { class: 'input', autocomplete: 'off', 'data-first': true, ...props });
 
-/** A field and its button, in which a pause counts down. */
 function form({ testid, label, input, field = input, parts, verb, cause, work }) {
   const problem = h('div', { id: `${testid}-problem`, role: 'alert', 'data-testid': `${testid}-problem` });
   const submit = h('button', { class: 'btn go', type: 'submit', 'data-testid': `${testid}-go` }, verb);
@@ -66,7 +64,6 @@ export function passwordField(id, autocomplete) {
   return { input, field: [field, verdict] };
 }
 
-/** From 0, too short, to 3, strong. */
 function strength(text) {
   if (text.length < 10) return 0;
   const kinds = [/[a-z]/, /[A-Z]/, /\d/, /[^a-zA-Z\d]/].filter((kind) => kind.test(text)).length;
@@ -104,7 +101,6 @@ function byKey({ cause, open, toPassword }) {
         try {
           await api.get('/v1/instances?limit=1');
         } catch (error) {
-          // A key that may not list instances is a good key all the same.
           if (error.status !== 403) {
             api.key = null;
             throw error;
@@ -133,7 +129,6 @@ const STEPS = [
           progress({});
           open();
         } catch (error) {
-          // Used up, or somebody was faster.
           if (error.status !== 401 && error.status !== 409) throw error;
           progress(null);
           open(error.status === 401 ? new Error(t('linkUsed')) : null);
@@ -181,7 +176,6 @@ function setUp(at, open) {
     h('h2', {}, t(`setUp.${index}`), index < now && [icon('tick'), h('span', { class: 'sr' }, t('done'))]), index === now && step(open))))];
 }
 
-/** What `GET /v1/session` says; without, only a key helps. `open` looks again. */
 export function door({ password_set: known, session, cause, refusedKey, open, settings }) {
   const main = h('main', { class: 'door', id: 'main', tabindex: '-1' });
   const at = progress();
