@@ -52,7 +52,7 @@ export default {
   askLogout: (name) => `Log out “${name}”?`, askLogoutText: 'The phone is unlinked at once. To use it again, somebody must scan a new QR code.',
   askRemove: (name) => `Delete “${name}”?`, askRemoveText: 'The phone is unlinked at once. This cannot be undone.', typeName: (name) => `Type **${name}** to confirm`,
   name: 'Name', nameHint: 'Support desk', create: 'Create', createText: 'One instance is one WhatsApp number. The name is for you; you can change it later.', save: 'Save', nameEmpty: 'Give it a name, at most 100 characters.',
-  facts: 'Since the gateway started', 'fact.received': 'Received', 'fact.sent': 'Sent', 'fact.waiting': 'Waiting to be sent', 'fact.up': 'Connected', 'fact.heard': 'Heard from WhatsApp', 'fact.tries': 'Failed attempts', 'fact.memory': 'Memory',
+  counts: 'Since the gateway started', 'count.received': 'Received', 'count.sent': 'Sent', 'count.waiting': 'Waiting to be sent', 'count.up': 'Connected', 'count.heard': 'Heard from WhatsApp', 'count.tries': 'Failed attempts', 'count.memory': 'Memory',
   settings: 'Settings', saved: 'Saved', 'set.send_while_disconnected': 'Keep messages while offline', 'set.mark_online': 'Appear online', 'set.reject_calls': 'Reject calls', 'set.callback_backoff': 'Webhook retries, waits in seconds',
   itsEvents: 'Its events',
   // events

@@ -57,7 +57,7 @@ export default {
   askLogout: (name) => `Encerrar a sessão de “${name}”?`, askLogoutText: 'O celular é desvinculado na hora. Para usar de novo, alguém precisa ler um novo QR code.',
   askRemove: (name) => `Excluir “${name}”?`, askRemoveText: 'O celular é desvinculado na hora. Não dá para desfazer.', typeName: (name) => `Digite **${name}** para confirmar`,
   name: 'Nome', nameHint: 'Atendimento', create: 'Criar', createText: 'Uma instância é um número do WhatsApp. O nome é para você e pode mudar depois.', save: 'Salvar', nameEmpty: 'Dê um nome, com no máximo 100 caracteres.',
-  facts: 'Desde que o gateway iniciou', 'fact.received': 'Recebidas', 'fact.sent': 'Enviadas', 'fact.waiting': 'Aguardando envio', 'fact.up': 'Conectado', 'fact.heard': 'Sinal do WhatsApp', 'fact.tries': 'Tentativas sem sucesso', 'fact.memory': 'Memória',
+  counts: 'Desde que o gateway iniciou', 'count.received': 'Recebidas', 'count.sent': 'Enviadas', 'count.waiting': 'Aguardando envio', 'count.up': 'Conectado', 'count.heard': 'Sinal do WhatsApp', 'count.tries': 'Tentativas sem sucesso', 'count.memory': 'Memória',
   settings: 'Configurações', saved: 'Salvo', 'set.send_while_disconnected': 'Guardar mensagens sem conexão', 'set.mark_online': 'Aparecer online', 'set.reject_calls': 'Recusar chamadas', 'set.callback_backoff': 'Novas tentativas de webhook, esperas em segundos',
   itsEvents: 'Eventos dela',
   // events

@@ -240,7 +240,7 @@ class SandboxPhone extends Of {
     this.submit = sender('phone-send', '');
     this.form = h('form', { class: 'compose', novalidate: true, onsubmit: submits(() => this.#write()) }, this.text, this.submit);
     this.wait = h('p', { class: 'hint muted' });
-    this.acts = h('div', { class: 'row wrap acts' });
+    this.acts = h('div', { class: 'row wrap deeds' });
     const phone = sheet('phone', this.state, this.screen, this.wait, this.form, this.acts);
     phone.prepend(h('p', { class: 'ribbon' }, t('sandbox')));
     phone.classList.add('phone');
@@ -365,12 +365,12 @@ class InstanceView extends Of {
     this.buttons = h('div', { class: 'row wrap' });
     this.qr = make('wu-qr', { instanceId, asked: this.asked });
     this.manage = h('ul', { class: 'tasks' });
-    this.facts = h('dl', { class: 'facts pad', 'data-testid': 'facts' });
+    this.facts = h('dl', { class: 'counts pad', 'data-testid': 'counts' });
     this.choices = h('div', { class: 'pad' });
     this.body = h('div', {}, h('div', { class: 'head' }, h('div', {}, h('div', { class: 'row wrap' }, this.heading, this.pill), this.lead, copy), this.buttons), this.qr,
       h('div', { class: 'cols' },
         h('div', { class: 'stack' }, make('wu-chat', { instanceId }), excerpt((event) => event.instance_id === instanceId, `?instance=${instanceId}`), sheet('manage', this.manage)),
-        h('div', { class: 'stack' }, make('wu-phone', { instanceId }), sheet('facts', this.facts), sheet('settings', this.choices))));
+        h('div', { class: 'stack' }, make('wu-phone', { instanceId }), sheet('counts', this.facts), sheet('settings', this.choices))));
     this.missing = h('div', { class: 'sheet empty', hidden: true }, icon('search'), h('h2', {}, t('notFound')), h('p', {}, t('notFoundText')), h('a', { class: 'btn', href: '#/' }, t('backToOverview')));
     this.replaceChildren(h('nav', { class: 'crumb', 'aria-label': t('overview') }, h('a', { href: '#/' }, t('overview')), icon('chev'), h('span', {}, t('instance'))), this.missing, this.body);
     this.listen(store, 'instances', () => this.render());
@@ -419,7 +419,7 @@ class InstanceView extends Of {
       received: number(counters.messages_received), sent: number(counters.messages_sent), waiting: number(report.queue_depth), up: ago(link.connected_since),
       heard: ago(link.last_received_at), tries: link.failed_attempts && number(link.failed_attempts), memory: bytes(report.memory_bytes),
     };
-    this.facts.replaceChildren(...Object.entries(facts).flatMap(([fact, value]) => (value ? [h('dt', {}, t(`fact.${fact}`)), h('dd', { class: 'mono', 'data-testid': `fact-${fact}` }, value)] : [])));
+    this.facts.replaceChildren(...Object.entries(facts).flatMap(([fact, value]) => (value ? [h('dt', {}, t(`count.${fact}`)), h('dd', { class: 'mono', 'data-testid': `fact-${fact}` }, value)] : [])));
   }
 
   /** A field for each setting that the gateway has and this page has words for; what changes is saved at once. */
