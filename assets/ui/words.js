@@ -4,16 +4,13 @@ import { has, language, t } from './i18n/index.js';
 
 const locale = () => ({ pt: 'pt-BR', es: 'es', en: 'en-GB' })[language];
 
-/** 10:05:03, in this computer's time zone. */
 export function clock(time, milliseconds = false) {
   const date = new Date(time);
   return Number.isNaN(+date) ? '' : new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(11, milliseconds ? 23 : 19);
 }
 
-// Making a formatter costs more than using it a hundred times.
 const formatters = {};
 
-/** The exact time, for titles. */
 export function exact(time) {
   formatters[language] ??= new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'medium' });
   return formatters[language].format(new Date(time));
@@ -21,7 +18,6 @@ export function exact(time) {
 
 const STEPS = [[86_400, 'day'], [3600, 'hour'], [60, 'minute'], [0, 'second']];
 
-/** "24 s", "51 min", "11 h", "18 days". */
 export function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   const [step, unit] = STEPS.find(([from]) => seconds >= from);
@@ -29,18 +25,14 @@ export function span(milliseconds) {
   return unit === 'day' ? t('day', many) : `${many} ${{ hour: 'h', minute: 'min', second: 's' }[unit]}`;
 }
 
-/** "3 minutes ago", "in 3 days", by the server's clock. */
 export function relative(time) {
   const seconds = (Date.parse(time) - api.now()) / 1000;
-  // Two clocks never agree to the second.
   const [step, unit] = Math.abs(seconds) < 3 ? [Infinity, 'second'] : STEPS.find(([from]) => Math.abs(seconds) >= from);
   return new Intl.RelativeTimeFormat(locale(), { numeric: 'auto' }).format(Math.round(seconds / (step || 1)), unit);
 }
 
-/** The word for what a scope or an action begins with. */
 export const area = (name) => t(has(`kind.${name}`) ? `kind.${name}` : name);
 
-/** "84 MB". */
 export function bytes(count) {
   const [size, unit] = count >= 1e9 ? [1e9, 'gigabyte'] : [1e6, 'megabyte'];
   return new Intl.NumberFormat(locale(), { style: 'unit', unit, maximumSignificantDigits: 3 }).format(count / size);
@@ -49,27 +41,21 @@ export function bytes(count) {
 export const number = (value) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 1 }).format(value);
 export const short = (seconds) => `${number(seconds)} s`;
 
-/** A number or address as it is dialled. */
 export const dialled = (phone) => (phone ? `+${String(phone).replace(/^\+/, '')}` : '');
 
-/** Only the end, for lists that others may see over a shoulder: …8841. */
 export const masked = (address) => String(address ?? '').split(/[@:]/)[0].replace(/^.+(?=.{4}$)/, '…');
 
 const TONES = { pending: 'idle', qr: 'turn', connecting: 'work', connected: 'good', disconnected: 'warn', failed: 'bad' };
 
-/** Switched off by a person: it does not come back by itself, and nobody is waited for. */
 export const isOff = ({ status, status_reason: given }) => status === 'disconnected' && given?.code === 'stopped';
 
-/** `need`, `work`, `up` or `off`: in this order on the page. */
 export const groupOf = (instance) => (isOff(instance) ? 'off' : { connected: 'up', disconnected: 'work', connecting: 'work' }[instance.status] ?? 'need');
 
-/** Icon, tone and word, which always go together. */
 export function stateOf(instance) {
   const { status } = instance;
   return isOff(instance) ? { icon: 'pending', tone: 'idle', word: t('off') } : { icon: status in TONES ? status : 'pending', tone: TONES[status] ?? 'idle', word: t(status) };
 }
 
-/** Why it is so and what comes next; the reason's first sentence is **bold**. */
 export function whyOf(instance) {
   const { status, status_reason: given } = instance;
   if (isOff(instance)) return t('why.off');
@@ -82,7 +68,6 @@ export function whyOf(instance) {
   return status === 'pending' && given ? `${reason('pending')} ${next ? then : ''}` : t(`why.${status}`);
 }
 
-/** When the present state began, in milliseconds. */
 export const sinceOf = ({ status, status_reason: given, status_since: since, created_at: made, updated_at: changed }) => Date.parse(given?.since ?? since ?? (status === 'pending' ? made : changed));
 
 export function sinceText(instance) {
@@ -90,7 +75,6 @@ export function sinceText(instance) {
   return age < 2000 ? t('justNow') : t('sinceFor', span(age));
 }
 
-/** The sentence that answers the product's name. */
 export function answer(instances) {
   const counts = { need: 0, work: 0, up: 0, off: 0 };
   for (const instance of instances) counts[groupOf(instance)] += 1;
@@ -103,13 +87,11 @@ export function answer(instances) {
   return { counts, title: title.filter(Boolean).join(' '), lead: lead.filter(Boolean).join(' ') || t('quiet') };
 }
 
-/** An error in the reader's words, where there are any; else in the server's, which say what to do. */
 export function explain(error) {
   if (has(`error.${error.code}`)) return t(`error.${error.code}`);
   return [error.message, error.details?.fields?.map(({ path, problem }) => `${path}: ${problem}`).join('; ')].filter(Boolean).join(' ');
 }
 
-/** Code and request id, in mono and ready to copy. */
 export const trail = (error) => [error.code, error.requestId].filter(Boolean).join(' · ');
 
 const LOOKS = {
@@ -118,10 +100,8 @@ const LOOKS = {
   'instance.connected': 'link good', 'instance.disconnected': 'disconnected warn', 'instance.status': 'overview', 'call.offered': 'call', 'call.ended': 'call',
 };
 
-/** Icon and tone of an event. */
 export const looksOf = ({ event }) => (LOOKS[event] ?? 'events').split(' ');
 
-/** One line about an event; numbers only by their last digits. */
 export function eventLine(event) {
   const { body, error, from, to } = event;
   const [family, fact] = event.event.split('.');

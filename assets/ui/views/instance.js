@@ -1,4 +1,4 @@
-// One instance: link it, check that it works, see how it does, manage it. One file, because parts cost more over the wire.
+// One instance.
 import { api, instancePath } from '../api.js';
 import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, trouble } from '../dom.js';
 import { has, t } from '../i18n/index.js';
@@ -6,10 +6,8 @@ import { store } from '../store.js';
 import { bytes, clock, dialled, exact, explain, groupOf, isOff, number, relative, short, sinceText, span, stateOf, trail, whyOf } from '../words.js';
 import { changed, copies, define, does, excerpt, offer } from './overview.js';
 
-// After this long past its end without a successor the code is asked for again.
 const PATIENCE_MS = 3_000;
 
-/** A part of the page about one instance: set `instanceId` before it is connected. */
 class Of extends Part {
   get instance() { return store.instances.get(this.instanceId); }
 
@@ -20,7 +18,6 @@ const make = (name, facts) => Object.assign(document.createElement(name), facts)
 const sheet = (id, ...children) => h('section', { class: 'sheet', 'aria-labelledby': id }, h('div', { class: 'sec' }, h('h2', { id }, t(id))), children);
 const submits = (work) => (event) => { event.preventDefault(); work(); };
 
-/** Links a phone by a code that changes by itself, or by one to type. Set `asked` to fetch the code at once. */
 class QrPanel extends Of {
   #qr = null;
   #loading = false;
@@ -65,7 +62,6 @@ class QrPanel extends Of {
   }
 
   #put(qr) {
-    // WhatsApp's first code lives 60 s, the following ones 20 s: the ring is full at their start, not at ours.
     const left = (Date.parse(qr.expires_at) - api.now()) / 1000;
     if (!this.alive || !qr.qr?.startsWith('data:image/') || left < 0) return;
     this.#seconds = left > 20 ? Math.max(60, left) : 20;
@@ -78,7 +74,6 @@ class QrPanel extends Of {
   #follow() {
     const status = this.instance?.status;
     if (this.#status === status) return;
-    // The code was used, or there will be no more: the old one must not be scanned.
     if (this.#status === 'qr') {
       this.#qr = null;
       this.#typedEnds = 0;
@@ -148,7 +143,6 @@ const bubble = (mine, text, facts, ...small) => h('li', { class: mine ? 'msg me'
 const field = (id, className, hint, facts) => h('input', { class: `input ${className}`, id, autocomplete: 'off', 'aria-label': t(hint), placeholder: t(hint), 'data-testid': id, ...facts });
 const sender = (id, className) => h('button', { class: `btn ${className}`, type: 'submit', 'data-write': true, 'data-testid': id }, t('send'), icon('send'));
 
-/** "Check that it works": send a text, watch its ticks, see answers, copy the same call for a program. */
 class ChatCheck extends Of {
   #drawn = new Map();
 
@@ -169,7 +163,6 @@ class ChatCheck extends Of {
   }
 
   render() {
-    // Once there is a conversation it stays readable, also while the instance is away.
     const talk = this.instance?.status === 'connected' || store.chat(this.instanceId).length > 0;
     this.teach.hidden = talk;
     this.chat.hidden = this.form.hidden = !talk;
@@ -192,7 +185,6 @@ class ChatCheck extends Of {
     }
     return busy(this.submit, async () => {
       this.text.value = '';
-      // What was written is not lost: the message itself says why it was not sent.
       await store.send(this.instanceId, this.#recipient, text).catch(() => { this.text.value ||= text; });
       this.text.focus();
     });
@@ -226,7 +218,6 @@ function said({ mine, to, from, name, text, type, at, state, id, error, byPhone,
   state && h('span', { class: `st ${state === 'failed' ? 'bad' : ''}` }, icon(TICKS[state]), state === 'delivered' && after !== undefined ? t('tick.deliveredIn', short(after / 1000)) : t(`tick.${state}`)));
 }
 
-/** The simulated phone at the other end. Striped, so that nobody takes it for WhatsApp; nothing outside the sandbox. */
 class SandboxPhone extends Of {
   #log = new Map();
   #timer = 0;
@@ -248,7 +239,6 @@ class SandboxPhone extends Of {
     phone.children[1].append(this.picker);
     this.replaceChildren(phone);
     this.listen(store, 'sandbox instances', () => this.render());
-    // Also what other programs send and receive through this instance.
     this.listen(store, 'events', ({ detail }) => { if (detail.added.some((event) => event.instance_id === this.instanceId)) this.#soon(); });
     this.#draw();
   }
@@ -267,7 +257,6 @@ class SandboxPhone extends Of {
     const before = this.picker.value;
     this.hidden = !phones.length;
     offer(this.picker, phones.map(({ phone, name }) => [phone, [name, dialled(phone)].filter(Boolean).join(' ')]), before || phones[0]?.phone);
-    // The one that can do the next thing: scan, then write.
     const next = !this.#chosen && phones.find(({ role }) => role === (connected ? 'contact' : 'account'));
     if (next) this.picker.value = next.phone;
     if (this.picker.value !== before) this.#turn();
@@ -299,7 +288,6 @@ class SandboxPhone extends Of {
 
   #soon() {
     for (const { mine, from, id, text, at } of store.chat(this.instanceId)) {
-      // What it sent by itself is known from what the gateway received.
       if (!mine && from === this.picker.value) this.#add(id, { mine: true, text, at });
     }
     this.#draw();
@@ -316,7 +304,7 @@ class SandboxPhone extends Of {
       store.sandbox = sandbox;
       if (phone === this.picker.value) for (const message of data) this.#add(message.id, { mine: false, text: message.text ?? message.error, at: timeOf(message) });
       this.#draw();
-    } catch { /* the phone stays as it was; the banner tells when nothing answers */ }
+    } catch { /* stays as it was */ }
   }
 
   #add(id, message) { if (!this.#log.has(id)) this.#log.set(id, message); }
@@ -347,13 +335,11 @@ class SandboxPhone extends Of {
   }
 }
 
-/** The simulator counts whole seconds, too coarse beside its own answers: the gateway's event knows better. */
 function timeOf({ id, at }) {
   const event = store.events.findLast((known) => known.message_id === id);
   return event ? Date.parse(event.occurred_at) : at * 1000 || Date.now();
 }
 
-/** Set `asked` to fetch a QR code at once. */
 class InstanceView extends Of {
   show() {
     const { instanceId } = this;
@@ -390,7 +376,6 @@ class InstanceView extends Of {
     const { icon: shape, tone, word } = stateOf(instance);
     setText(this.heading, name);
     this.dataset.status = status;
-    // A connection that comes back by itself needs no code.
     this.qr.hidden = groupOf(instance) !== 'need' && (status !== 'connecting' || instance.phone_number);
     this.#words();
     if (!changed(this.pill, status, word, name)) return;
@@ -408,7 +393,6 @@ class InstanceView extends Of {
     if (changed(this.lead, own, why, since)) this.lead.replaceChildren(own ? h('span', { class: 'mono' }, `${dialled(own)} `) : '', ...rich(why), h('span', { class: 'faint' }, ` ${since}`));
   }
 
-  /** Counters, asked for while somebody looks. */
   async #count() {
     if (document.hidden || store.link === 'gone') return;
     const report = await api.get(`${this.path}/status`).catch(() => null);
@@ -422,7 +406,6 @@ class InstanceView extends Of {
     this.facts.replaceChildren(...Object.entries(facts).flatMap(([fact, value]) => (value ? [h('dt', {}, t(`count.${fact}`)), h('dd', { class: 'mono', 'data-testid': `fact-${fact}` }, value)] : [])));
   }
 
-  /** A field for each setting that the gateway has and this page has words for; what changes is saved at once. */
   async #settings() {
     const path = `${this.path}/settings`;
     let settings = await api.get(path).catch((error) => this.choices.replaceChildren(trouble(t('settings'), error)));
@@ -477,7 +460,6 @@ class InstanceView extends Of {
 define({ 'wu-qr': QrPanel, 'wu-chat': ChatCheck, 'wu-phone': SandboxPhone, 'wu-instance': InstanceView });
 
 export function view(instanceId, wish) {
-  // The wish for a code is fulfilled once; going back or reloading must not start a session by itself.
   if (wish) history.replaceState(null, '', `#/instances/${encodeURIComponent(instanceId)}`);
   return make('wu-instance', { instanceId, asked: wish === 'qr' });
 }

@@ -1,27 +1,22 @@
-// The overview: the answer as a sentence, then every instance, sorted by need, each with its last 24 hours. And the event
-// monitor: the live list, newest first, and the JSON of one event beside it. They share the list, so they travel together.
+// The overview and the event monitor.
 import { api, EventStream } from '../api.js';
 import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
 import { answer, clock, dialled, eventLine, exact, groupOf, isOff, looksOf, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
 
-/** Loaded a second time after a failure it must not trip over itself. */
 export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
 
-/** A button that does something at once; its failure is told at the top of the page. */
 export const does = (className, word, testid, work) => h('button', {
   class: className, type: 'button', 'data-write': true, 'data-testid': testid, onclick: ({ currentTarget }) => busy(currentTarget, () => work().catch((error) => notice(t(word), error))),
 }, t(word));
 
-/** Whether an element shows something else than the last time it was asked; what is the same is left alone, with its focus. */
 export function changed(element, ...facts) {
   const before = element.dataset.sign;
   element.dataset.sign = facts.join();
   return element.dataset.sign !== before;
 }
 
-/** Fills a select with `[value, text]`, keeping what is chosen. */
 export function offer(select, options, chosen = select.value) {
   if (!changed(select, ...options)) return;
   select.replaceChildren(...options.map(([value, text]) => h('option', { value }, text)));
@@ -43,17 +38,14 @@ const KINDS = {
 const ALL = Object.keys(KINDS);
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
-/** An event's id tells when it was committed, in milliseconds. */
 const timeOfId = (id) => id && [...id.slice(4, 14)].reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0);
 
-/** The smallest id of a time: a stream after it tells everything since. */
 function idOfTime(time) {
   let id = '';
   for (let rest = Math.floor(time); id.length < 10; rest = Math.floor(rest / 32)) id = DIGITS[rest % 32] + id;
   return `evt_${id}${'0'.repeat(16)}`;
 }
 
-/** Filters stand in the address, so that a link shows what its sender sees. */
 const wishes = () => new URLSearchParams(location.hash.split('?')[1]);
 const remember = (room, facts) => history.replaceState(null, '', `#/${room}${queryOf(facts)}`);
 
@@ -62,7 +54,6 @@ function queryOf(facts) {
   return query && `?${query.replaceAll('%2C', ',')}`;
 }
 
-/** Set `limit` and `accepts` before it is connected; emits `pick` with the event, and `held`. */
 class EventList extends Part {
   limit = 500;
   accepts = () => true;
@@ -102,7 +93,6 @@ class EventList extends Part {
     into.push(...this.#wanted(added));
     into.splice(0, into.length - this.limit);
     this.dispatchEvent(new Event('held'));
-    // Gathered, so that a burst costs one layout; a timer, because hidden tabs get no frames.
     if (this.#waiting.length) this.#timer ||= setTimeout(() => this.#add(this.#waiting.splice(0).reverse()), 60);
   }
 
@@ -128,7 +118,6 @@ class EventList extends Part {
     return row;
   }
 
-  /** Events may arrive before the instance they belong to is known here. */
   #name() {
     for (const name of this.list.querySelectorAll('[data-unnamed]')) {
       const instance = store.instances.get(name.dataset.unnamed);
@@ -137,7 +126,6 @@ class EventList extends Part {
     }
   }
 
-  /** Opens a row; none to close. */
   pick(row) {
     this.list.querySelector('.sel')?.classList.remove('sel');
     row?.classList.add('sel');
@@ -149,7 +137,6 @@ class EventList extends Part {
     if (button) button.tabIndex = 0;
   }
 
-  /** Moves the focus by a step, from nowhere to the newest; answers the row. */
   move(step) {
     const buttons = [...this.list.querySelectorAll('button')];
     const next = buttons[Math.max(0, buttons.indexOf(document.activeElement) + step)];
@@ -163,12 +150,10 @@ function seam(event) {
   const text = h('span', {});
   const put = () => setText(text, gap ? t('gap', exact(timeOfId(gap.requested_event_id)), exact(timeOfId(gap.oldest_event_id) ?? gap.occurred_at)) : t('seam', clock(event.from), clock(event.to), event.count));
   put();
-  // The count grows while the missed events arrive.
   if (!gap) setTimeout(put, 1000);
   return h('li', { class: gap ? 'seam bad' : 'seam', 'data-testid': 'seam' }, icon(gap ? 'disconnected' : 'link'), text);
 }
 
-/** The newest few events, opening the monitor at the chosen one; `query` is its filter there. */
 export function excerpt(accepts = () => true, query = '') {
   const list = Object.assign(document.createElement('wu-event-list'), { limit: 8, accepts });
   list.addEventListener('pick', ({ detail }) => { location.hash = `#/events/${detail.event_id ?? ''}${query}`; });
@@ -191,7 +176,6 @@ class EventsView extends Part {
     this.name = select('event-name', t('eventName'), h('option', { value: '' }, t('allEvents')),
       ALL.map((kind) => h('optgroup', { label: t(`kind.${kind}`) }, KINDS[kind].split(' ').map((name) => h('option', {}, name)))));
     this.name.value = wish.get('event') ?? '';
-    // A name that there is not is no filter.
     this.name.value ||= '';
     this.chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('kinds'), 'data-multi': true }, ALL.map((kind) => h('button', {
       class: 'chip', type: 'button', 'data-kind': kind, onclick: () => {
@@ -223,7 +207,6 @@ class EventsView extends Part {
     this.list.pick(this.list.querySelector(`[data-event-id="${CSS.escape(this.eventId)}"]`));
   }
 
-  /** Ticks, list, address and the call all say the same. Nothing ticked would show nothing for ever: it is no filter. */
   #filter() {
     if (this.kinds.size === ALL.length) this.kinds.clear();
     const kinds = ALL.filter((kind) => this.kinds.has(kind));
@@ -256,7 +239,6 @@ class EventsView extends Part {
 
   #instances(chosen) {
     const all = [...store.instances.values()].sort((a, b) => a.name.localeCompare(b.name));
-    // A link may name one that is not known yet.
     if (chosen && !store.instances.has(chosen)) all.push({ id: chosen, name: chosen });
     offer(this.which, [['', t('allInstances')], ...all.map(({ id, name }) => [id, name])], chosen);
   }
@@ -268,7 +250,6 @@ class EventsView extends Part {
     this.eventId = event.event_id ?? '';
     this.#address();
     if (this.detail.open) return;
-    // Wide: it stands beside the list and must not take the focus. Narrow: it covers the list, so it is modal.
     if (matchMedia('(width >= 1100px)').matches) this.detail.setAttribute('open', '');
     else this.detail.showModal();
   }
@@ -292,7 +273,6 @@ class EventsView extends Part {
     }
     if (target.closest('dialog:modal')) return;
     if (key === 'Escape') this.#close();
-    // On a button Space presses it; only elsewhere, and on the rows, it pauses.
     if (!row && target.closest('button, a, pre')) return;
     if (step) {
       event.preventDefault();
@@ -308,16 +288,12 @@ class EventsView extends Part {
 const TITLES = { need: 'groupNeed', work: 'groupWork', up: 'groupUp', off: 'groupOff' };
 const GROUPS = Object.keys(TITLES);
 const URGENCY = { failed: 0, qr: 1, pending: 2, disconnected: 0, connecting: 1 };
-// Fewer need no search.
 const SEARCHED_FROM = 6;
-// From here on the browser skips what is not in sight, and what works is cut.
 const MANY = 60;
 const SHOWN_UP = 20;
 const DAY_MS = 86_400_000;
 const WIDTH = 140;
 
-// The last day of every instance as the journal tells it: one request, closed as soon as it has caught up; from then on
-// the page's own stream goes on with it. It belongs to the tab, not to the view.
 let past = null;
 
 function recall(drawn) {
@@ -340,12 +316,10 @@ store.addEventListener('events', ({ detail }) => detail.added.forEach((event) =>
 
 const levelOf = (status) => ({ connected: 'up', pending: 'off', qr: 'off' }[status] ?? 'down');
 
-/** What an instance was, and from when on: `[time, level]`; level `up`, `down`, `off` (not linked) or nothing (not known). */
 function dayOf({ id, status, created_at }, start) {
   const known = (past.of.get(id) ?? []).filter(([at]) => at > start).sort(([a], [b]) => a - b);
   past.of.set(id, known);
   const [first, second] = known.map(([, what]) => what);
-  // Only what was up disconnects; and what went from "connecting" straight to up was up before a restart.
   const wasUp = first === 'was up' || (first === 'connecting' && second === 'connected');
   const made = Date.parse(created_at);
   const levels = [[start, made > start ? 'off' : '']];
@@ -355,7 +329,6 @@ function dayOf({ id, status, created_at }, start) {
   return levels;
 }
 
-/** A square wave that ends in a dot in the colour of now. Position carries the meaning. */
 function trace(instance) {
   const start = api.now() - DAY_MS;
   const levels = dayOf(instance, start);
@@ -381,7 +354,6 @@ export async function newInstance() {
   if (made?.id) location.hash = `#/instances/${made.id}/qr`;
 }
 
-/** One line; the same elements are kept while the facts change, so focus and selection survive. */
 class Row {
   constructor(id) {
     this.id = id;
@@ -411,13 +383,11 @@ class Row {
     this.since.title = exact(sinceOf(instance));
   }
 
-  /** What changes by itself; only for a row that is shown. */
   tick() {
     if (!this.item.isConnected) return;
     const why = whyOf(this.instance);
     if (changed(this.why, why)) this.why.replaceChildren(...rich(why));
     setText(this.since, sinceText(this.instance));
-    // A pixel of the day is ten minutes.
     if (!past?.complete || this.drawn > api.now() - DAY_MS / WIDTH) return;
     this.drawn = api.now();
     this.day.replaceChildren(trace(this.instance));
@@ -461,13 +431,11 @@ class Overview extends Part {
     this.empty = h('div', { class: 'sheet empty', hidden: true }, icon('link'), h('p', {}, t('emptyText')), h('div', { class: 'row wrap' }, create('go'), h('a', { class: 'sm', href: '/docs' }, t('emptyLink'))));
     this.problem = h('div', {});
     this.replaceChildren(h('div', { class: 'head' }, h('div', {}, this.heading, this.lead), h('div', { class: 'row' }, this.create)), this.problem, this.bar, this.empty, this.groups, this.key, this.nothing, excerpt());
-    // A hundred changes at once cost one drawing.
     this.listen(store, 'instances', () => { this.#timer ||= setTimeout(() => this.alive && this.render(), 50); });
     this.listen(store, 'trouble', ({ detail }) => { this.#error = detail.error; this.render(); });
     this.listen(this.search, 'input', () => this.#choose());
     this.listen(this.groups, 'pointerleave focusout', () => setTimeout(() => this.alive && this.place()));
     this.every(1000, () => this.#rows.forEach((row) => row.tick()));
-    // Another key sees other instances.
     if (!store.loaded) past = null;
     this.render();
   }
@@ -515,7 +483,6 @@ class Overview extends Part {
     if (focused) this.chips.querySelector(`[data-filter="${focused}"]`)?.focus();
   }
 
-  /** Sorts the rows into their groups; not under the pointer or the focus, unless a person asked for it `now`. */
   place(now = false) {
     const held = !now && !document.querySelector('dialog[open]') && (this.groups.matches(':focus-within') || (matchMedia('(hover: hover)').matches && this.groups.matches(':hover')));
     const query = this.search.value.trim().toLowerCase();
