@@ -46,13 +46,8 @@ export default {
   askDisconnect: (name) => `Disconnect “${name}”?`, askDisconnectText: 'It neither sends nor receives until you connect it. The phone stays linked.',
   askLogout: (name) => `Log out “${name}”?`, askLogoutText: 'The phone is unlinked at once. To use it again, scan a new code.',
   askRemove: (name) => `Delete “${name}”?`, askRemoveText: 'The phone is unlinked at once. This cannot be undone.', typeName: (name) => `Type **${name}** to confirm`,
-<<<<<<< Updated upstream
   name: 'Name', nameHint: 'Support desk', create: 'Create', createText: 'One instance is one WhatsApp number. The name is for you; you can change it later.', save: 'Save', nameEmpty: 'Give it a name, at most 100 characters.',
   counts: 'Since the gateway started', 'count.received': 'Received', 'count.sent': 'Sent', 'count.waiting': 'Waiting to be sent', 'count.up': 'Connected', 'count.heard': 'Heard from WhatsApp', 'count.tries': 'Failed attempts', 'count.memory': 'Memory',
-=======
-  name: 'Name', nameHint: 'Support desk', create: 'Create', createText: 'One instance is one WhatsApp number. The name is for you.', save: 'Save', nameEmpty: 'Give it a name, at most 100 characters.',
-  facts: 'Since the gateway started', 'fact.received': 'Received', 'fact.sent': 'Sent', 'fact.waiting': 'Waiting to be sent', 'fact.up': 'Connected', 'fact.heard': 'Heard from WhatsApp', 'fact.tries': 'Failed attempts', 'fact.memory': 'Memory',
->>>>>>> Stashed changes
   settings: 'Settings', saved: 'Saved', 'set.send_while_disconnected': 'Keep messages while offline', 'set.mark_online': 'Appear online', 'set.reject_calls': 'Reject calls', 'set.callback_backoff': 'Webhook retries, waits in seconds',
   itsEvents: 'Its events',
   listening: 'Listening. Nothing missed.', listeningGap: 'Listening, with a gap.', notListening: 'Not listening.', mayNotListen: 'This key may not read events.', eventsLead: 'What your programs are told, as it happens.',

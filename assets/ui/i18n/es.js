@@ -51,13 +51,8 @@ export default {
   askDisconnect: (name) => `¿Apagar “${name}”?`, askDisconnectText: 'No envía ni recibe hasta que la conectes de nuevo. El teléfono sigue vinculado.',
   askLogout: (name) => `¿Cerrar la sesión de “${name}”?`, askLogoutText: 'El teléfono se desvincula al momento. Para usarla de nuevo, escanea un código nuevo.',
   askRemove: (name) => `¿Eliminar “${name}”?`, askRemoveText: 'El teléfono se desvincula al momento. No se puede deshacer.', typeName: (name) => `Escribe **${name}** para confirmar`,
-<<<<<<< Updated upstream
   name: 'Nombre', nameHint: 'Atención', create: 'Crear', createText: 'Una instancia es un número de WhatsApp. El nombre es para ti y puedes cambiarlo después.', save: 'Guardar', nameEmpty: 'Ponle un nombre, de 100 caracteres como máximo.',
   counts: 'Desde que arrancó el gateway', 'count.received': 'Recibidos', 'count.sent': 'Enviados', 'count.waiting': 'En espera de envío', 'count.up': 'Conectado', 'count.heard': 'Señal de WhatsApp', 'count.tries': 'Intentos fallidos', 'count.memory': 'Memoria',
-=======
-  name: 'Nombre', nameHint: 'Atención', create: 'Crear', createText: 'Una instancia es un número de WhatsApp. El nombre es para ti.', save: 'Guardar', nameEmpty: 'Ponle un nombre, de 100 caracteres como máximo.',
-  facts: 'Desde que arrancó el gateway', 'fact.received': 'Recibidos', 'fact.sent': 'Enviados', 'fact.waiting': 'En espera de envío', 'fact.up': 'Conectado', 'fact.heard': 'Señal de WhatsApp', 'fact.tries': 'Intentos fallidos', 'fact.memory': 'Memoria',
->>>>>>> Stashed changes
   settings: 'Ajustes', saved: 'Guardado', 'set.send_while_disconnected': 'Guardar mensajes sin conexión', 'set.mark_online': 'Aparecer en línea', 'set.reject_calls': 'Rechazar llamadas', 'set.callback_backoff': 'Reintentos de webhook, esperas en segundos',
   itsEvents: 'Sus eventos',
   listening: 'Escuchando. Nada perdido.', listeningGap: 'Escuchando, con un hueco.', notListening: 'Sin escuchar.', mayNotListen: 'Esta clave no puede leer eventos.', eventsLead: 'Lo que reciben tus programas, al momento.',

@@ -51,13 +51,8 @@ export default {
   askDisconnect: (name) => `Desligar “${name}”?`, askDisconnectText: 'Ela não envia nem recebe até você conectar. O celular continua vinculado.',
   askLogout: (name) => `Encerrar a sessão de “${name}”?`, askLogoutText: 'O celular é desvinculado na hora. Para usar de novo, leia um novo código.',
   askRemove: (name) => `Excluir “${name}”?`, askRemoveText: 'O celular é desvinculado na hora. Não dá para desfazer.', typeName: (name) => `Digite **${name}** para confirmar`,
-<<<<<<< Updated upstream
   name: 'Nome', nameHint: 'Atendimento', create: 'Criar', createText: 'Uma instância é um número do WhatsApp. O nome é para você e pode mudar depois.', save: 'Salvar', nameEmpty: 'Dê um nome, com no máximo 100 caracteres.',
   counts: 'Desde que o gateway iniciou', 'count.received': 'Recebidas', 'count.sent': 'Enviadas', 'count.waiting': 'Aguardando envio', 'count.up': 'Conectado', 'count.heard': 'Sinal do WhatsApp', 'count.tries': 'Tentativas sem sucesso', 'count.memory': 'Memória',
-=======
-  name: 'Nome', nameHint: 'Atendimento', create: 'Criar', createText: 'Uma instância é um número do WhatsApp. O nome é para você.', save: 'Salvar', nameEmpty: 'Dê um nome, com no máximo 100 caracteres.',
-  facts: 'Desde que o gateway iniciou', 'fact.received': 'Recebidas', 'fact.sent': 'Enviadas', 'fact.waiting': 'Aguardando envio', 'fact.up': 'Conectado', 'fact.heard': 'Sinal do WhatsApp', 'fact.tries': 'Tentativas sem sucesso', 'fact.memory': 'Memória',
->>>>>>> Stashed changes
   settings: 'Configurações', saved: 'Salvo', 'set.send_while_disconnected': 'Guardar mensagens sem conexão', 'set.mark_online': 'Aparecer online', 'set.reject_calls': 'Recusar chamadas', 'set.callback_backoff': 'Novas tentativas de webhook, esperas em segundos',
   itsEvents: 'Eventos dela',
   listening: 'Ouvindo. Nada perdido.', listeningGap: 'Ouvindo, com uma lacuna.', notListening: 'Sem ouvir.', mayNotListen: 'Esta chave não pode ler eventos.', eventsLead: 'O que seus programas recebem, na hora.',
