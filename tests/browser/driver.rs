@@ -45,11 +45,12 @@ pub const DESK: Look = Look {
     height: 900,
 };
 
-/// The sandbox as a newcomer starts it: the simulator inside, one instance.
+/// The sandbox as a newcomer starts it: the simulator inside, one instance. Webhooks may go to this machine.
 pub async fn demonstration() -> Gateway {
     Setup::of(SANDBOX.into())
         .arg("--simulator-listen")
         .arg("127.0.0.1:0")
+        .env("WHATISUP_WEBHOOKS_ALLOW_PRIVATE", "127.0.0.0/8")
         .start()
         .await
 }
@@ -130,9 +131,37 @@ impl Browser {
         self.visit(route).await;
     }
 
-    /// Goes to another room of the open page.
+    /// Opens the page with a sign-in of its own instead of a key.
+    pub async fn open_signed_in(&self, gateway: &Gateway, password: &str, route: &str) {
+        let change = json!({"new_password": password});
+        gateway
+            .owner()
+            .call("PUT", "/v1/password")
+            .json(&change)
+            .reply(204)
+            .await;
+        self.goto(gateway.client.base()).await;
+        let request = json!({
+            "method": "POST",
+            "headers": {"Content-Type": "application/json"},
+            "body": json!({"password": password}).to_string(),
+        });
+        let status = format!("fetch('/v1/session', {request}).then(({{status}}) => status)");
+        assert_eq!(self.evaluate(&status, None).await, 201, "the sign-in");
+        self.reload().await;
+        self.see("[data-nav]").await;
+        self.visit(route).await;
+    }
+
+    /// Goes to another room of the open page, and waits until it stands there.
     pub async fn visit(&self, route: &str) {
-        self.run(&format!("location.hash = {}", json!(route))).await;
+        let go = format!(
+            "const to = {}; if (location.hash === to || `#/${{location.hash}}` === to) return; \
+             document.querySelector('#view > *')?.setAttribute('data-left', ''); location.hash = to",
+            json!(route)
+        );
+        self.run(&go).await;
+        self.gone("#view > [data-left]").await;
     }
 
     /// Loads the page again.
@@ -221,6 +250,8 @@ impl Browser {
                 why = "it stays disabled".into();
             } else if let Err(error) = element.click().await {
                 why = error.to_string();
+                // Below something that floats: a person scrolls on.
+                let _ = element.scroll_into_view().await;
             } else {
                 return;
             }

@@ -35,11 +35,18 @@ const AXE: &str = "axe.run({
 const DRAWN: &str = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(\
     document.querySelector('dialog[open]') ? 0 : document.documentElement.scrollHeight))))";
 
-/// What is wider than the window, if anything scrolls sideways.
+/// What is wider than the window, and what is cut off where nothing can be scrolled.
 const SIDEWAYS: &str = "const root = document.documentElement; \
-    if (root.scrollWidth <= root.clientWidth) return []; \
-    return [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > root.clientWidth + 1) \
-        .map((one) => `${one.localName}.${one.className} ${one.textContent.trim().slice(0, 40)}`).slice(0, 5).concat('')";
+    const name = (one) => `${one.localName}.${one.getAttribute('class')} ${one.textContent.trim().slice(0, 40)}`; \
+    const all = [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && !one.closest('.sr, .skip')); \
+    const over = (one) => getComputedStyle(one).overflowX; \
+    const scrolls = (one) => one && one !== document.body && (['auto', 'scroll'].includes(over(one)) \
+        || getComputedStyle(one).textOverflow === 'ellipsis' || scrolls(one.parentElement)); \
+    const wide = all.filter((one) => one.getBoundingClientRect().right > root.clientWidth + 1 && !scrolls(one)); \
+    const cut = all.filter((one) => ['hidden', 'clip'].includes(over(one)) && one.scrollWidth > one.clientWidth + 1 && one.clientWidth > 1 && !scrolls(one)); \
+    const leaves = (list) => list.filter((one) => !list.some((other) => other !== one && one.contains(other)) && !one.closest('.nav')); \
+    const found = [...leaves(wide).map((one) => `sticks out: ${name(one)}`), ...leaves(cut).map((one) => `cut off in ${name(one)}`)].slice(0, 6); \
+    return root.scrollWidth > root.clientWidth ? [`the page is ${root.scrollWidth} wide`, ...found] : found";
 
 /// `screenshots` in the target folder.
 pub fn pictures_folder() -> PathBuf {
@@ -73,7 +80,7 @@ impl Browser {
             for scheme in ["light", "dark"] {
                 self.picture(name, scheme, width).await;
                 for wide in self.sideways().await {
-                    faults.push(format!("scrolls sideways at {width}: {wide}"));
+                    faults.push(format!("{scheme} {width}: {wide}"));
                 }
                 // Finding out about the rest is dear; it does not depend on the colours.
                 let rest = scheme == "light";
@@ -120,7 +127,7 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}-{scheme}-{width}.png")), picture).unwrap();
     }
 
-    /// What sticks out, if the page scrolls sideways.
+    /// What makes the page scroll sideways or is cut off at its edge.
     pub async fn sideways(&self) -> Vec<String> {
         lines(&self.run(SIDEWAYS).await)
     }
@@ -155,15 +162,27 @@ impl Browser {
         made["executionContextId"].as_u64().unwrap()
     }
 
-    /// Buttons and fields that a finger misses.
+    /// Buttons that a finger misses: what answers around their middle is lower or narrower than a finger. Parts of a
+    /// sentence may be as high as its line.
     async fn small_buttons(&self) -> Vec<String> {
         let script = format!(
-            "return [...document.querySelectorAll('button, a.btn, select, summary')] \
+            "const answers = (one, x, y) => {{ const hit = document.elementFromPoint(x, y); return hit && one.contains(hit); }}; \
+            const reach = (one, x, y, dx, dy) => {{ \
+                let step = 0; \
+                while (step < {FINGER} && answers(one, x + dx * (step + 1), y + dy * (step + 1))) step += 1; \
+                return step; \
+            }}; \
+            return [...document.querySelectorAll('button, a.btn, select, summary, .nav a')] \
                 .filter((one) => one.checkVisibility() && !one.closest('[inert]')) \
-                .map((one) => [one, one.getBoundingClientRect()]) \
-                .filter(([, box]) => box.width && (box.height < {FINGER} || box.width < {FINGER})) \
-                .map(([one, box]) => `a finger misses ${{one.localName}}.${{one.className}} \
-                    (${{one.getAttribute('aria-label') ?? one.textContent.trim()}}): ${{box.width}} × ${{box.height}}`)"
+                .filter((one) => !document.querySelector('dialog:modal') || one.closest('dialog:modal')) \
+                .map((one) => {{ \
+                    const box = one.getBoundingClientRect(); \
+                    const at = [one, box.x + box.width / 2, box.y + box.height / 2]; \
+                    const enough = (length, dx, dy) => length >= {FINGER} - 0.5 || reach(...at, -dx, -dy) + reach(...at, dx, dy) + 1 >= {FINGER}; \
+                    return !box.width || (enough(box.height, 0, 1) && enough(box.width, 1, 0)) ? null : \
+                        `a finger misses ${{one.localName}}.${{one.className}} \
+                        (${{one.getAttribute('aria-label') ?? one.textContent.trim()}}): ${{box.width}} × ${{box.height}}`; \
+                }}).filter(Boolean)"
         );
         lines(&self.run(&script).await)
     }

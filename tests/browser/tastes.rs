@@ -49,9 +49,11 @@ async fn the_call_that_a_page_makes_can_be_copied_with_the_keyboard() {
         first.contains("Skip"),
         "the first stop is the way past the menu, not {first}"
     );
-    browser.run("document.querySelector('.code button').focus()").await;
+    browser
+        .run("document.querySelector('aside .code button').focus()")
+        .await;
     browser.keys(Key::Enter).await;
-    browser.reads(".code button", "Copied").await;
+    browser.reads("aside .code button", "Copied").await;
     let copied = browser.clipboard().await;
     assert!(
         copied.starts_with("curl ") && copied.contains("/v1/events"),

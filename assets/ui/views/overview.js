@@ -358,7 +358,7 @@ class Row {
   constructor(id) {
     this.id = id;
     this.state = h('span', {});
-    this.name = h('a', { href: `#/instances/${id}` });
+    this.name = h('a', { href: `#/instances/${id}`, dir: 'auto' });
     this.number = h('span', { class: 'mono' });
     this.why = h('p', { class: 'why' });
     this.day = h('div', { class: 'day' });
