@@ -9,14 +9,15 @@ use crate::harness::{FRIEND, Gateway, Instance, OWNER, Simulator, eventually};
 /// What a gateway without phones refuses.
 const NO_PHONES: &str = "/v1/sandbox";
 
-/// A network that can be cut and mended: `window.cut()` also ends the stream that is open, as sleep does.
-const NETWORK: &str = "{ const reach = window.fetch; let asleep = false; let end; \
-    window.cut = () => { asleep = true; end.abort(); }; \
+/// A network that can be cut and mended: `window.cut()` also ends the streams that are open, as sleep does.
+const NETWORK: &str = "{ const reach = window.fetch; let asleep = false; const ends = []; \
+    window.cut = () => { asleep = true; ends.forEach((end) => end.abort()); }; \
     window.mend = () => { asleep = false; dispatchEvent(new Event('online')); }; \
     window.fetch = (address, wishes = {}) => { \
         if (!String(address).startsWith('/v1/events')) return reach(address, wishes); \
         if (asleep) return Promise.reject(new TypeError('asleep')); \
-        end = new AbortController(); \
+        const end = new AbortController(); \
+        ends.push(end); \
         return reach(address, {...wishes, signal: AbortSignal.any([wishes.signal, end.signal])}); }; }";
 
 async fn monitor(simulator: &Simulator, gateway: &Gateway, browser: &Browser, query: &str) -> Instance {
