@@ -34,7 +34,7 @@ export function relative(time) {
 export const area = (name) => t(has(`kind.${name}`) ? `kind.${name}` : name);
 
 export function bytes(count) {
-  const [size, unit] = count >= 1e9 ? [1e9, 'gigabyte'] : [1e6, 'megabyte'];
+  const [size, unit] = count >= 1e9 ? [1e9, 'gigabyte'] : count >= 1e6 ? [1e6, 'megabyte'] : [1e3, 'kilobyte'];
   return new Intl.NumberFormat(locale(), { style: 'unit', unit, maximumSignificantDigits: 3 }).format(count / size);
 }
 
