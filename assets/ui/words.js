@@ -102,6 +102,15 @@ const LOOKS = {
 
 export const looksOf = ({ event }) => (LOOKS[event] ?? 'events').split(' ');
 
+export const KINDS = {
+  messages: ['message.received', 'message.sent', 'message.failed', 'message.edited', 'message.revoked', 'message.reaction', 'message.poll_vote', 'message.undecryptable'],
+  receipts: ['message.delivered', 'message.read', 'message.played'],
+  instances: ['instance.status', 'instance.connected', 'instance.disconnected', 'qr.updated'],
+  other: ['call.offered', 'call.ended', 'presence.updated', 'chat.updated', 'contact.updated', 'group.updated', 'group.participants'],
+};
+
+export const kindOf = ({ event }) => Object.keys(KINDS).find((kind) => KINDS[kind].includes(event)) ?? 'other';
+
 export function eventLine(event) {
   const { body, error, from, to } = event;
   const [family, fact] = event.event.split('.');

@@ -3,7 +3,7 @@ import { api, EventStream } from '../api.js';
 import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../dom.js';
 import { t } from '../i18n/index.js';
 import { store } from '../store.js';
-import { answer, clock, dialled, eventLine, exact, groupOf, isOff, looksOf, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
+import { answer, clock, dialled, eventLine, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
 
 export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
 
@@ -29,12 +29,6 @@ export function copies(label, text, className) {
   return button;
 }
 
-const KINDS = {
-  messages: 'message.received message.sent message.failed message.edited message.revoked message.reaction message.poll_vote message.undecryptable',
-  receipts: 'message.delivered message.read message.played',
-  instances: 'instance.status instance.connected instance.disconnected qr.updated',
-  other: 'call.offered call.ended presence.updated chat.updated contact.updated group.updated group.participants',
-};
 const ALL = Object.keys(KINDS);
 const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
@@ -174,7 +168,7 @@ class EventsView extends Part {
     copy.dataset.testid = 'copy-curl';
     this.which = select('which', t('whichInstance'));
     this.name = select('event-name', t('eventName'), h('option', { value: '' }, t('allEvents')),
-      ALL.map((kind) => h('optgroup', { label: t(`kind.${kind}`) }, KINDS[kind].split(' ').map((name) => h('option', {}, name)))));
+      ALL.map((kind) => h('optgroup', { label: t(`kind.${kind}`) }, KINDS[kind].map((name) => h('option', {}, name)))));
     this.name.value = wish.get('event') ?? '';
     this.name.value ||= '';
     this.chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('kinds'), 'data-multi': true }, ALL.map((kind) => h('button', {
@@ -212,7 +206,7 @@ class EventsView extends Part {
     const kinds = ALL.filter((kind) => this.kinds.has(kind));
     for (const chip of this.chips.children) chip.setAttribute('aria-pressed', !kinds.length || this.kinds.has(chip.dataset.kind));
     this.chips.hidden = this.name.value;
-    this.names = this.name.value ? [this.name.value] : kinds.flatMap((kind) => KINDS[kind].split(' '));
+    this.names = this.name.value ? [this.name.value] : kinds.flatMap((kind) => KINDS[kind]);
     const query = queryOf({ instance_id: this.which.value, events: this.names.join() });
     const url = `${location.origin}/v1/events`;
     this.call.put(curl(query ? quoted(url + query) : url, { stream: true }));
