@@ -8,6 +8,7 @@ mod browser;
 mod cli;
 mod crash;
 mod harness;
+mod install;
 mod sandbox;
 mod sessions;
 mod stream;
