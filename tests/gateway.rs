@@ -12,4 +12,5 @@ mod install;
 mod sandbox;
 mod sessions;
 mod stream;
+mod upgrades;
 mod webhooks;

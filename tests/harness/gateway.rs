@@ -90,7 +90,11 @@ impl Setup {
 
     /// Starts it on a free port with an empty state folder and waits until it is ready.
     pub async fn start(self) -> Gateway {
-        let state = tempfile::tempdir().unwrap();
+        self.start_on(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same on the folder `state` in `state`, which an older program may have left.
+    pub async fn start_on(self, state: TempDir) -> Gateway {
         let log = Log::default();
         let process = self.run(&log, 0, &state_in(&state));
         let port = ready(&log, 0).await;
