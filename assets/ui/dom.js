@@ -1,6 +1,5 @@
 // What every view is built of.
-import { has, t } from './i18n/index.js';
-import { exact, explain, relative, trail } from './words.js';
+import { exact, explain, has, relative, t, trail } from './words.js';
 
 export function h(tag, props = {}, ...children) {
   const element = typeof tag === 'string' ? document.createElement(tag) : tag;
@@ -282,4 +281,28 @@ export function jsonInto(pre, value) {
     else parts.push(/\w/.test(token) ? ['m', token] : token);
   }
   paint(pre, parts);
+}
+
+export const entry = (props) => h('input', { class: 'input', autocomplete: 'off', 'data-first': true, ...props });
+
+export function passwordField(id, autocomplete) {
+  const input = entry({ id, type: 'password', autocomplete, maxlength: 200, 'data-testid': id });
+  const show = h('button', { class: 'btn', type: 'button', 'aria-pressed': 'false', 'aria-controls': id }, t('show'));
+  show.addEventListener('click', () => {
+    const hidden = input.type === 'password';
+    input.type = hidden ? 'text' : 'password';
+    show.setAttribute('aria-pressed', hidden);
+  });
+  const field = h('div', { class: 'row secret' }, input, show);
+  if (autocomplete !== 'new-password') return { input, field };
+  const verdict = h('p', { class: 'sm muted', role: 'status', 'data-testid': 'strength' }, t('strength', 0));
+  input.addEventListener('input', () => setText(verdict, t('strength', strength(input.value))));
+  return { input, field: [field, verdict] };
+}
+
+export function strength(text) {
+  if (text.length < 10) return 0;
+  const kinds = [/[a-z]/, /[A-Z]/, /\d/, /[^a-zA-Z\d]/].filter((kind) => kind.test(text)).length;
+  const worth = Math.min(new Set(text).size, text.length / 1.5) * (3 + kinds);
+  return worth < 36 ? 1 : worth < 60 ? 2 : 3;
 }

@@ -1,10 +1,7 @@
 // Two views for whoever runs the gateway: its keys, and the gateway itself.
-import { api } from '../api.js';
-import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, living, mark, notice, quoted, rich, setText, table, time } from '../dom.js';
-import { has, t } from '../i18n/index.js';
-import { store } from '../store.js';
-import { area, bytes, relative, span } from '../words.js';
-import { passwordField } from './sign-in.js';
+import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, living, mark, notice, passwordField, quoted, rich, setText, table, time } from '../dom.js';
+import { api, store } from '../store.js';
+import { area, bytes, has, relative, span, t } from '../words.js';
 
 const KEYS = '/v1/api-keys';
 const LOGINS = '/v1/sessions';

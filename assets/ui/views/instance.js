@@ -1,9 +1,7 @@
 // One instance.
-import { api, instancePath } from '../api.js';
 import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, trouble } from '../dom.js';
-import { has, t } from '../i18n/index.js';
-import { store } from '../store.js';
-import { bytes, clock, dialled, exact, explain, groupOf, isOff, number, relative, short, sinceText, span, stateOf, trail, whyOf } from '../words.js';
+import { api, instancePath, store } from '../store.js';
+import { bytes, clock, dialled, exact, explain, groupOf, has, isOff, number, relative, short, sinceText, span, stateOf, t, trail, whyOf } from '../words.js';
 import { changed, copies, define, does, excerpt, offer } from './overview.js';
 
 const PATIENCE_MS = 3_000;

@@ -1,9 +1,7 @@
 // The overview and the event monitor.
-import { api, EventStream } from '../api.js';
 import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../dom.js';
-import { t } from '../i18n/index.js';
-import { store } from '../store.js';
-import { answer, clock, dialled, eventLine, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, whyOf } from '../words.js';
+import { api, EventStream, store } from '../store.js';
+import { answer, clock, dialled, eventLine, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, t, whyOf } from '../words.js';
 
 export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
 

@@ -1,9 +1,7 @@
 // Webhooks: who answers, deliveries with their attempts, the editor, the past sent again.
-import { api, instancePath } from '../api.js';
 import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, jsonInto, mark, notice, Part, quoted, rich, setText, table, time, unread } from '../dom.js';
-import { has, t } from '../i18n/index.js';
-import { store } from '../store.js';
-import { clock, exact, explain, kindOf, relative, short, span } from '../words.js';
+import { api, instancePath, store } from '../store.js';
+import { clock, exact, explain, has, kindOf, relative, short, span, t } from '../words.js';
 
 const HOOKS = '/v1/webhook-endpoints';
 const SENT = '/v1/webhook-deliveries';
