@@ -14,3 +14,5 @@ mod pair_code;
 mod refusals;
 mod sockets;
 mod tls;
+mod waiting;
+mod wishes;

@@ -15,7 +15,7 @@ use crate::domain::address::Address;
 use crate::domain::error::{Code, Error};
 use crate::domain::event::Failure;
 use crate::domain::id::{InstanceId, RequestId};
-use crate::domain::instance::Status;
+use crate::domain::instance::{Instance, Status};
 use crate::domain::message::{Body, MessageId, Outbound, OutboundState};
 use crate::store::{Remembered, Tx, WriteError};
 use crate::sys::clock;
@@ -70,7 +70,8 @@ pub struct Accepted {
     pub message_id: MessageId,
     /// The caller's own reference.
     pub client_ref: Option<String>,
-    /// `queued`: stored, on its way. The event `message.sent` follows.
+    /// `queued`: stored, on its way, or waiting for the connection with `send_while_disconnected: "queue"`. The event
+    /// `message.sent` follows, or `message.failed`.
     pub status: OutboundState,
 }
 
@@ -144,8 +145,8 @@ pub async fn send(
             if let Some(first) = first_answer(tx, instance.id, &memory, &remembered)? {
                 return Ok((first, false));
             }
-            if instance.status != Status::Connected {
-                return Err(not_connected(instance.status).into());
+            if !instance.takes_messages() {
+                return Err(not_connected(&instance).into());
             }
             tx.insert_outbound(&mut row.clone())?;
             for key in &memory {
@@ -189,7 +190,8 @@ fn first_answer(
     Ok(first)
 }
 
-fn not_connected(status: Status) -> Error {
+fn not_connected(instance: &Instance) -> Error {
+    let status = instance.status;
     let next = match status {
         Status::Pending | Status::Qr => "Link it first: GET …/qr and scan the code with the phone.",
         Status::Connecting => "It is connecting: wait for the event instance.connected.",
@@ -197,9 +199,18 @@ fn not_connected(status: Status) -> Error {
         Status::Failed => "It needs a person: its status_reason says why.",
         Status::Connected => "",
     };
+    let or_wait = match status {
+        Status::Connecting | Status::Disconnected => {
+            " With the setting send_while_disconnected: \"queue\" messages wait instead."
+        }
+        _ => "",
+    };
     Error::new(
         Code::NotConnected,
-        format!("This instance is {}, so nothing was sent. {next}", status.as_str()),
+        format!(
+            "This instance is {}, so nothing was sent. {next}{or_wait}",
+            status.as_str()
+        ),
     )
     .with_details(serde_json::json!({ "status": status }))
 }

@@ -8,7 +8,7 @@ use crate::domain::access::{Caller, Scope};
 use crate::domain::audit::{Action, Note, Target};
 use crate::domain::error::Error;
 use crate::domain::id::InstanceId;
-use crate::domain::instance::Settings;
+use crate::domain::instance::{Settings, WhileDisconnected};
 use crate::domain::webhook::backoff_problem;
 use crate::sys::clock;
 
@@ -18,12 +18,21 @@ use crate::sys::clock;
 pub struct Shown {
     /// Waits in seconds before the second and later attempts to deliver this instance's events to a webhook.
     pub callback_backoff: Vec<u32>,
+    /// What becomes of messages while the instance is linked and not connected.
+    pub send_while_disconnected: WhileDisconnected,
+    /// Whether the account appears online while the instance is connected.
+    pub mark_online: bool,
+    /// Whether calls of single persons are rejected.
+    pub reject_calls: bool,
 }
 
 impl Shown {
     fn of(settings: &Settings) -> Self {
         Self {
             callback_backoff: settings.backoff().to_vec(),
+            send_while_disconnected: settings.send_while_disconnected.unwrap_or_default(),
+            mark_online: settings.marks_online(),
+            reject_calls: settings.reject_calls.unwrap_or_default(),
         }
     }
 }
@@ -33,6 +42,12 @@ impl Shown {
 pub struct Patch {
     /// Waits in seconds.
     pub callback_backoff: Change<Vec<u32>>,
+    /// What becomes of messages without a connection; those that wait already are not touched.
+    pub send_while_disconnected: Change<WhileDisconnected>,
+    /// Whether the account appears online.
+    pub mark_online: Change<bool>,
+    /// Whether calls are rejected.
+    pub reject_calls: Change<bool>,
 }
 
 /// The settings of an instance.
@@ -51,12 +66,19 @@ pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) ->
         return Err(Error::invalid("body.callback_backoff", problem));
     }
     let note = Note::by(caller, Action::SettingsUpdate);
+    let presence = patch.mark_online != Change::Keep;
     let settings = app
         .store
         .write(move |tx| {
             let mut instance = instances::existing(tx.instance(id)?)?;
             let before = Shown::of(&instance.settings);
-            patch.callback_backoff.apply(&mut instance.settings.callback_backoff);
+            let settings = &mut instance.settings;
+            patch.callback_backoff.apply(&mut settings.callback_backoff);
+            patch
+                .send_while_disconnected
+                .apply(&mut settings.send_while_disconnected);
+            patch.mark_online.apply(&mut settings.mark_online);
+            patch.reject_calls.apply(&mut settings.reject_calls);
             instance.updated_at = clock::now();
             tx.put_instance(&instance)?;
             let after = Shown::of(&instance.settings);
@@ -67,5 +89,8 @@ pub async fn update(app: &App, caller: &Caller, id: InstanceId, patch: Patch) ->
             Ok(instance.settings)
         })
         .await?;
+    if presence {
+        app.engine.heed_settings(id).await;
+    }
     Ok(Shown::of(&settings))
 }

@@ -457,6 +457,52 @@ pub enum EventBody {
         /// When it changed.
         timestamp: Timestamp,
     },
+    /// `call.offered`
+    CallOffered {
+        /// WhatsApp's id of the call.
+        call_id: String,
+        /// Who calls: phone number in digits when known, else the JID.
+        from: String,
+        /// Who calls.
+        sender: Sender,
+        /// Whether it is a video call.
+        video: bool,
+        /// Whether a group is called.
+        group: bool,
+        /// When WhatsApp says it began.
+        timestamp: Timestamp,
+    },
+    /// `call.ended`
+    CallEnded {
+        /// WhatsApp's id of the call.
+        call_id: String,
+        /// Who called: phone number in digits when known, else the JID.
+        from: String,
+        /// Who called.
+        sender: Sender,
+        /// How it ended.
+        reason: CallEnd,
+        /// When it ended.
+        timestamp: Timestamp,
+    },
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallEnd {
+    /// One of the two hung up.
+    HungUp,
+    /// Nobody took it.
+    Timeout,
+    /// This gateway rejected it, because the instance's `reject_calls` is set.
+    Rejected,
+    /// It was taken on the phone or another device.
+    AcceptedElsewhere,
+    /// It was rejected on the phone or another device.
+    RejectedElsewhere,
+    /// It rang while this instance was not connected; `call.offered` was never told.
+    Missed,
 }
 
 /// What an owner sets for a conversation on the phone or another device.
@@ -499,6 +545,8 @@ impl EventBody {
             EventBody::MessageUndecryptable { .. } => EventName::MessageUndecryptable,
             EventBody::ChatUpdated { .. } => EventName::ChatUpdated,
             EventBody::ContactUpdated { .. } => EventName::ContactUpdated,
+            EventBody::CallOffered { .. } => EventName::CallOffered,
+            EventBody::CallEnded { .. } => EventName::CallEnded,
         }
     }
 

@@ -105,9 +105,42 @@ pub struct Instance {
 pub struct Settings {
     /// Waits in seconds before the second and later attempts to deliver this instance's events to a webhook.
     pub callback_backoff: Option<Vec<u32>>,
+    /// What becomes of messages while there is a link and no connection.
+    pub send_while_disconnected: Option<WhileDisconnected>,
+    /// Whether the account appears online while the instance is connected.
+    pub mark_online: Option<bool>,
+    /// Whether calls of single persons are rejected.
+    pub reject_calls: Option<bool>,
+}
+
+/// What becomes of a message that is to be sent while the instance is linked and not connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhileDisconnected {
+    /// It is refused with `not_connected`.
+    #[default]
+    Reject,
+    /// It is accepted and sent once the connection is back, at most a day later.
+    Queue,
+}
+
+impl WhileDisconnected {
+    /// Reads it as it stands on the wire; `None` for another word.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "reject" => Some(Self::Reject),
+            "queue" => Some(Self::Queue),
+            _ => None,
+        }
+    }
 }
 
 impl Settings {
+    /// Whether the account appears online while the instance is connected; as WhatsApp Web does, unless chosen otherwise.
+    pub fn marks_online(&self) -> bool {
+        self.mark_online.unwrap_or(true)
+    }
+
     /// The waits that apply.
     pub fn backoff(&self) -> &[u32] {
         self.callback_backoff.as_deref().unwrap_or(DEFAULT_BACKOFF)
@@ -115,6 +148,18 @@ impl Settings {
 }
 
 impl Instance {
+    /// Whether a message may be accepted now: one that is sent at once, or one that waits for a connection that comes
+    /// back by itself or on request. Without a link there is nothing to wait for, and what has failed needs a person.
+    pub fn takes_messages(&self) -> bool {
+        match self.status {
+            Status::Connected => true,
+            Status::Connecting | Status::Disconnected => {
+                self.is_linked() && self.settings.send_while_disconnected == Some(WhileDisconnected::Queue)
+            }
+            Status::Pending | Status::Qr | Status::Failed => false,
+        }
+    }
+
     /// Whether a phone has linked this instance and not unlinked it since.
     pub const fn is_linked(&self) -> bool {
         self.jid.is_some()

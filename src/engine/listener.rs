@@ -16,6 +16,7 @@ use whatsapp_rust::types::events::{
 use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::NodeRef;
 
+use super::calls::{self, heard};
 use super::delivery::{self, Tick};
 use super::news::{News, news};
 use super::resends::Watch;
@@ -55,6 +56,8 @@ pub(super) enum Life {
     Refused(Refusal),
     /// WhatsApp wants a newer client.
     Outdated,
+    /// The account has another name, which the library takes as a reason to appear online.
+    Renamed,
     /// This attempt failed, the next may not.
     Failed(Trouble),
 }
@@ -83,6 +86,8 @@ pub(super) enum Mail {
     Undecryptable(Arc<MessageInfo>),
     /// Something that the owner changed elsewhere.
     News(News),
+    /// A call.
+    Call(calls::Heard),
 }
 
 /// The library's listener of one session.
@@ -113,6 +118,12 @@ impl Listener {
         };
         (Arc::new(listener), lives, mails)
     }
+
+    fn live(&self, life: Life) {
+        if self.life.try_send(life).is_err() {
+            tracing::error!("an event in the life of a session was dropped, its queue is full or closed");
+        }
+    }
 }
 
 impl EventHandler for Listener {
@@ -121,13 +132,16 @@ impl EventHandler for Listener {
             self.receipts.look_at(node.get());
         }
         if let Some(life) = life(&event) {
-            if self.life.try_send(life).is_err() {
-                tracing::error!("an event in the life of a session was dropped, its queue is full or closed");
-            }
-        } else if let Some(mail) = mail(&event).or_else(|| news(&event, self.since, clock::now()).map(Mail::News))
+            self.live(life);
+        } else if let Some(mail) = mail(&event)
+            .or_else(|| news(&event, self.since, clock::now()).map(Mail::News))
+            .or_else(|| heard(&event).map(Mail::Call))
             && self.mail.try_send(mail).is_err()
         {
             tracing::warn!("a tick was dropped, its queue is full or closed");
+        }
+        if matches!(&*event, Event::SelfPushNameUpdated(_)) {
+            self.live(Life::Renamed);
         }
     }
 
@@ -156,6 +170,8 @@ impl EventHandler for Listener {
             EventKind::MarkChatAsReadUpdate,
             EventKind::ContactUpdate,
             EventKind::SelfPushNameUpdated,
+            EventKind::IncomingCall,
+            EventKind::MissedCall,
             EventKind::RawNode,
         ])
     }

@@ -14,6 +14,7 @@
 //! `store/session` alone; `translate` is the border.
 
 mod board;
+mod calls;
 mod code;
 mod delivery;
 mod dialer;
@@ -30,6 +31,7 @@ mod supervisor;
 mod translate;
 mod trouble;
 mod version;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -195,6 +197,7 @@ impl Engine {
         tokio::spawn(version.keep_fresh());
         let wanted = engine.take_stock().await;
         tokio::spawn(engine.clone().resume(wanted));
+        tokio::spawn(engine.give_up_the_expired());
         engine
     }
 
@@ -289,6 +292,16 @@ impl Engine {
     pub fn wake(&self, instance: InstanceId) {
         if let Some(handle) = self.handles().tasks.get(&instance) {
             handle.board.wake.notify_one();
+        }
+    }
+
+    /// Tells a running session that the owner has chosen other settings; the others read them when they start.
+    pub async fn heed_settings(&self, instance: InstanceId) {
+        let handle = self.handles().tasks.get(&instance).cloned();
+        if let Some(handle) = handle
+            && let Err(error) = send(&handle, Order::Heed).await
+        {
+            tracing::warn!(instance.id = %instance, error = &error as &dyn std::error::Error, "a changed setting applies from the next connection on");
         }
     }
 

@@ -155,7 +155,7 @@ pub(super) async fn told(client: &Client, news: News) -> Option<EventBody> {
 
 impl super::incoming::Person {
     /// The person under a name.
-    fn named(self, name: Option<String>) -> Sender {
+    pub(super) fn named(self, name: Option<String>) -> Sender {
         Sender {
             phone: self.preferred.phone_number().map(str::to_owned),
             jid: self.preferred,

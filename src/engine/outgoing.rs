@@ -15,6 +15,7 @@ use super::delivery::{self, Known, Tick};
 use super::incoming::phone_behind;
 use super::translate::address::to_jid;
 use super::translate::body;
+use super::waiting;
 use crate::domain::address::{Address, ChatType};
 use crate::domain::event::Failure;
 use crate::domain::id::InstanceId;
@@ -222,6 +223,11 @@ impl Outbox {
             .is_some_and(|row| row.due_at.is_some());
         if !unsettled {
             return Ok(Written::Later);
+        }
+        if waiting::has_expired(row, clock::now()) {
+            let failure = waiting::expired();
+            self.fail(row, failure.clone()).await?;
+            return Ok(Written::Never(failure));
         }
         let written = self.write(row).await;
         if let Written::Never(failure) = &written {

@@ -10,6 +10,7 @@ use crate::store::{Store, Tx, WriteError};
 use crate::sys::clock;
 
 use super::trouble::Trouble;
+use super::waiting;
 
 /// What happens to the link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -127,6 +128,9 @@ fn apply(tx: &mut Tx<'_>, id: InstanceId, note: &Note, now: Timestamp) -> Result
             body,
         })?;
     }
+    if note.link == Link::Forget {
+        waiting::abandon(tx, id, now)?;
+    }
     Ok(Some(after))
 }
 
@@ -210,7 +214,8 @@ pub(super) async fn forget(store: &Store, id: InstanceId) -> Result<(), WriteErr
             };
             tx.clear_session(instance.session)?;
             instance.session = tx.next_session()?;
-            tx.put_instance(&instance)
+            tx.put_instance(&instance)?;
+            waiting::abandon(tx, id, clock::now())
         })
         .await
 }

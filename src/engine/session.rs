@@ -18,6 +18,7 @@ use whatsapp_rust::{CacheConfig, TokioRuntime};
 
 use super::Shared;
 use super::board::Board;
+use super::calls::Operator;
 use super::code::Desk;
 use super::delivery::{self, Known, Tick};
 use super::dialer::{Attempt, Dialer};
@@ -40,6 +41,9 @@ const MAIL_BATCH: usize = 256;
 
 /// How long a graceful end may take before the client is cut off.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// When the library has surely told WhatsApp that somebody looks at a device whose account has a new name.
+const AFTER_A_NAME: Duration = Duration::from_secs(2);
 
 /// How long unlinking at WhatsApp may take.
 const UNLINK_TIMEOUT: Duration = Duration::from_secs(8);
@@ -185,7 +189,9 @@ impl Session {
             login: logins,
             _lease: client.acquire_raw_node_forwarding(),
         };
+        let operator = Operator::new(shared.store.clone(), instance, client.clone());
         let postman = Postman {
+            operator,
             store: shared.store.clone(),
             instance,
             client: client.clone(),
@@ -267,6 +273,31 @@ impl Session {
         self.login.send_replace(self.logins);
     }
 
+    /// Tells WhatsApp that somebody looks at this device, or that nobody does. The library does the former by itself
+    /// with every connection.
+    pub async fn appear(&self, online: bool) {
+        let presence = self.client.presence();
+        let told = if online {
+            presence.set_available().await
+        } else {
+            presence.set_unavailable().await
+        };
+        if let Err(error) = told {
+            // Without a name yet nothing was announced either; a lost connection ends the presence by itself.
+            tracing::debug!(reason = %error, online, "the presence could not be told");
+        }
+    }
+
+    /// Tells WhatsApp that nobody looks, once the library has told the contrary.
+    pub fn disappear_soon(&self) {
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            clock::sleep(AFTER_A_NAME).await;
+            // As above: what cannot be told now needs no telling.
+            let _ = client.presence().set_unavailable().await;
+        });
+    }
+
     /// The account's own addresses and name.
     pub fn account(&self) -> Option<(Address, Option<Address>, Option<String>)> {
         let jid = self.client.pn().as_ref().and_then(from_jid)?;
@@ -326,6 +357,7 @@ impl Session {
 
 /// Settles what WhatsApp tells about messages, in batches.
 struct Postman {
+    operator: Operator,
     store: Store,
     instance: InstanceId,
     client: Arc<Client>,
@@ -382,6 +414,7 @@ impl Postman {
                 Mail::Uncommitted(messages) => self.inbox.commit(&self.client, &messages).await?,
                 Mail::Undecryptable(info) => self.inbox.undecryptable(&self.client, &info).await?,
                 Mail::News(news) => changes.extend(told(&self.client, news).await),
+                Mail::Call(call) => changes.extend(self.operator.answer(call).await?),
             }
         }
         if !changes.is_empty() {

@@ -21,7 +21,7 @@ use super::{Qr, Shared};
 use crate::domain::error::{Code, Error};
 use crate::domain::event::{DisconnectReason, EventBody};
 use crate::domain::id::InstanceId;
-use crate::domain::instance::{Change, Instance};
+use crate::domain::instance::{Change, Instance, Settings};
 use crate::domain::qr;
 use crate::store::WriteError;
 use crate::sys::clock::{self, Moment};
@@ -37,6 +37,8 @@ pub(super) enum Order {
     Disconnect,
     /// Stop and start.
     Restart,
+    /// Apply the settings that the owner has just chosen.
+    Heed,
     /// Unlink.
     Logout,
     /// Unlink and end the task: the instance is being deleted.
@@ -284,6 +286,12 @@ impl Supervisor {
                 self.attempts = 0;
                 self.start(Some(true)).await
             }
+            Order::Heed => {
+                if let Some(session) = self.session.as_ref().filter(|_| self.opened_at.is_some()) {
+                    session.appear(self.settings().marks_online()).await;
+                }
+                Ok(())
+            }
             Order::Logout => {
                 self.unlink().await;
                 let note = Note::new(Change::Unlinked)
@@ -431,6 +439,13 @@ impl Supervisor {
                 self.lose(Trouble::pairing_failed(), wait).await;
             }
             Life::Opened => self.opened().await,
+            Life::Renamed => {
+                if let Some(session) = &self.session
+                    && !self.settings().marks_online()
+                {
+                    session.disappear_soon();
+                }
+            }
             Life::Refused(refusal) => self.refuse(refusal).await,
             Life::Outdated => {
                 self.end_session().await;
@@ -529,7 +544,19 @@ impl Supervisor {
             && let Some(session) = &mut self.session
         {
             session.opened();
+            self.board.memory.store(session.memory().await, Ordering::Relaxed);
+            if !self.settings().marks_online()
+                && let Some(session) = &self.session
+            {
+                session.appear(false).await;
+            }
         }
+    }
+
+    /// What the owner has chosen; the defaults when that cannot be read, which the next write will tell.
+    fn settings(&self) -> Settings {
+        let row = self.shared.store.read(|view| view.instance(self.id));
+        row.ok().flatten().map(|row| row.settings).unwrap_or_default()
     }
 
     /// WhatsApp will not have this session any more.

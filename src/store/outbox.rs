@@ -13,6 +13,11 @@ impl Tx<'_> {
         Ok(self.get_json(OUTBOUND, row_key(instance, id).as_slice())?)
     }
 
+    /// The unsettled outbound messages of an instance in order of acceptance, from `after` on.
+    pub fn outbox(&self, instance: InstanceId, after: u64, limit: usize) -> Result<Vec<Outbound>, WriteError> {
+        Ok(outbox(self, instance, after, limit)?)
+    }
+
     /// Inserts a new outbound message at the end of its instance's queue (assigns `sequence`).
     pub fn insert_outbound(&mut self, message: &mut Outbound) -> Result<(), WriteError> {
         let head = self.head_mut();
@@ -44,24 +49,7 @@ impl View<'_> {
 
     /// The unsettled outbound messages of an instance in order of acceptance, from `after` on.
     pub fn outbox(&self, instance: InstanceId, after: u64, limit: usize) -> Result<Vec<Outbound>, ReadError> {
-        let queue = queue_key(instance);
-        let span = Span::under(&queue).after(&queue.clone().u64(after));
-        let mut ids = Vec::new();
-        if limit > 0 {
-            self.scan(OUTBOUND_QUEUE, &span, Order::Up, &mut |_, id| {
-                let id = Parts(id)
-                    .text()
-                    .ok_or_else(|| ReadError::corrupt(OUTBOUND_QUEUE, "is no text"))?;
-                ids.push(MessageId::from_wire(id));
-                Ok(step(ids.len() < limit))
-            })?;
-        }
-        ids.iter()
-            .map(|id| {
-                self.outbound(instance, id)?
-                    .ok_or_else(|| ReadError::corrupt(OUTBOUND_QUEUE, "names a message that does not exist"))
-            })
-            .collect()
+        outbox(self, instance, after, limit)
     }
 
     /// How many outbound messages of an instance are unsettled.
@@ -78,6 +66,27 @@ impl View<'_> {
         )?;
         Ok(depth)
     }
+}
+
+fn outbox(rows: &impl Rows, instance: InstanceId, after: u64, limit: usize) -> Result<Vec<Outbound>, ReadError> {
+    let queue = queue_key(instance);
+    let span = Span::under(&queue).after(&queue.clone().u64(after));
+    let mut ids = Vec::new();
+    if limit > 0 {
+        rows.scan(OUTBOUND_QUEUE, &span, Order::Up, &mut |_, id| {
+            let id = Parts(id)
+                .text()
+                .ok_or_else(|| ReadError::corrupt(OUTBOUND_QUEUE, "is no text"))?;
+            ids.push(MessageId::from_wire(id));
+            Ok(step(ids.len() < limit))
+        })?;
+    }
+    ids.iter()
+        .map(|id| {
+            rows.get_json(OUTBOUND, row_key(instance, id).as_slice())?
+                .ok_or_else(|| ReadError::corrupt(OUTBOUND_QUEUE, "names a message that does not exist"))
+        })
+        .collect()
 }
 
 fn row_key(instance: InstanceId, id: &MessageId) -> Key {

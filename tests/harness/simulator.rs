@@ -291,6 +291,50 @@ impl Phones {
         }
     }
 
+    /// A phone calls a number; answers the call's id.
+    pub async fn calls(&self, from: &str, to: &str, video: bool) -> String {
+        let path = with_query(
+            "/admin/mock-phone/call",
+            &[("from", from), ("to", to), ("video", &video.to_string())],
+        );
+        let call = self.client.post_empty(&path).returns(200).await;
+        call["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A phone ends a call, or rejects one that rings at it.
+    pub async fn hangs_up(&self, phone: &str, call: &str) {
+        let path = with_query("/admin/mock-phone/hang-up", &[("phone", phone), ("call", call)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// How a call of a phone stands.
+    pub async fn call_of(&self, phone: &str, call: &str) -> Value {
+        let path = format!("/admin/mock-phone/calls?phone={phone}");
+        let calls = self.client.get(&path).returns(200).await;
+        let found = calls.as_array().unwrap().iter().find(|known| known["id"] == call);
+        found.expect("the phone knows its call").clone()
+    }
+
+    /// A phone wants to know when a number is online.
+    pub async fn watches(&self, phone: &str, number: &str) {
+        let path = with_query("/admin/mock-phone/subscribe", &[("phone", phone), ("to", number)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// A phone's owner puts it away, or looks at it again.
+    pub async fn appears(&self, phone: &str, state: &str) {
+        let path = with_query("/admin/mock-phone/presence", &[("phone", phone), ("state", state)]);
+        self.client.post_empty(&path).reply(200).await;
+    }
+
+    /// What a phone heard of a number's presence, oldest first.
+    pub async fn heard(&self, phone: &str, number: &str) -> Vec<String> {
+        let path = format!("/admin/mock-phone/heard?phone={phone}");
+        let heard = self.client.get(&path).returns(200).await;
+        let of_number = heard.as_array().unwrap().iter().filter(|one| one["from"] == number);
+        of_number.map(|one| one["state"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// What the simulator counted.
     pub async fn stats(&self) -> Value {
         self.client.get("/admin/stats").returns(200).await
