@@ -51,7 +51,7 @@ async fn linked(simulator: &Simulator, gateway: &Gateway, browser: &Browser) -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_setting_is_saved_at_once_and_is_still_there_after_a_reload() {
+async fn all_four_settings_are_saved_at_once_and_still_there_after_a_reload() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;
     let browser = Browser::start().await;
@@ -73,34 +73,38 @@ async fn a_setting_is_saved_at_once_and_is_still_there_after_a_reload() {
     })
     .await;
 
-    let chosen = settings().await;
-    let switches: Vec<&String> = chosen
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(name, value)| value.is_boolean() || *name == "send_while_disconnected")
-        .map(|(name, _)| name)
-        .collect();
-    for name in &switches {
+    // Each switch is turned from what applies without a choice.
+    let switches = [
+        ("send_while_disconnected", json!("queue")),
+        ("mark_online", json!(false)),
+        ("reject_calls", json!(true)),
+    ];
+    let is_on = async |name: &str| {
+        let switch = browser.see(&format!("[data-testid=set-{name}]")).await;
+        switch.is_selected().await.unwrap()
+    };
+    for (name, chosen) in &switches {
+        assert_eq!(is_on(name).await, *name == "mark_online", "{name}");
         browser.press(&format!("[data-testid=set-{name}]")).await;
         eventually(&format!("{name} to be saved"), async || {
-            (settings().await[name.as_str()] != chosen[name.as_str()]).then_some(())
+            (settings().await[*name] == *chosen).then_some(())
         })
         .await;
     }
     let saved = settings().await;
+    let drawn = browser.count("[data-testid^=set-]").await;
+    assert_eq!(
+        drawn,
+        saved.as_object().unwrap().len(),
+        "each one is on the page: {saved}"
+    );
     browser.inspect("instance-settings").await;
     browser.reload().await;
     assert_eq!(browser.value(&field).await, "5, 30");
-    for name in switches {
-        let on = browser
-            .run(&format!(
-                "return document.querySelector('[data-testid=set-{name}]').checked"
-            ))
-            .await;
-        let value = &saved[name.as_str()];
-        assert_eq!(on, *value == true || *value == "queue", "{name}");
+    for (name, _) in &switches {
+        assert_eq!(is_on(name).await, *name != "mark_online", "{name}");
     }
+    assert_eq!(settings().await, saved);
 
     // What the gateway refuses is told, and the field shows what applies.
     browser.provokes("/settings");
