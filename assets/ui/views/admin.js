@@ -1,7 +1,6 @@
 // Two views for whoever runs the gateway: its keys, and the gateway itself.
-import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, living, mark, notice, passwordField, quoted, rich, setText, table, time } from '../dom.js';
-import { api, store } from '../store.js';
-import { area, bytes, has, relative, span, t } from '../words.js';
+import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, living, mark, notice, passwordField, quoted, rich, setText, table, time } from '../app.js';
+import { api, area, bytes, has, relative, span, store, t } from '../store.js';
 
 const KEYS = '/v1/api-keys';
 const LOGINS = '/v1/sessions';

@@ -1,7 +1,6 @@
 // One instance.
-import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, trouble } from '../dom.js';
-import { api, instancePath, store } from '../store.js';
-import { bytes, clock, dialled, exact, explain, groupOf, has, isOff, number, relative, short, sinceText, span, stateOf, t, trail, whyOf } from '../words.js';
+import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, trouble } from '../app.js';
+import { api, bytes, clock, dialled, exact, explain, groupOf, has, instancePath, isOff, number, relative, short, sinceText, span, stateOf, store, t, trail, whyOf } from '../store.js';
 import { changed, copies, define, does, excerpt, offer } from './overview.js';
 
 const PATIENCE_MS = 3_000;

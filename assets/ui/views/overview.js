@@ -1,7 +1,6 @@
 // The overview and the event monitor.
-import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../dom.js';
-import { api, EventStream, store } from '../store.js';
-import { answer, clock, dialled, eventLine, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, t, whyOf } from '../words.js';
+import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../app.js';
+import { answer, api, clock, dialled, eventLine, EventStream, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, store, t, whyOf } from '../store.js';
 
 export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
 

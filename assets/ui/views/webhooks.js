@@ -1,7 +1,6 @@
 // Webhooks: who answers, deliveries with their attempts, the editor, the past sent again.
-import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, jsonInto, mark, notice, Part, quoted, rich, setText, table, time, unread } from '../dom.js';
-import { api, instancePath, store } from '../store.js';
-import { clock, exact, explain, has, kindOf, relative, short, span, t } from '../words.js';
+import { ask, askSure, busy, chips, codeBlock, curl, field, h, icon, jsonInto, mark, notice, Part, quoted, rich, setText, table, time, unread } from '../app.js';
+import { api, clock, exact, explain, has, instancePath, kindOf, relative, short, span, store, t } from '../store.js';
 
 const HOOKS = '/v1/webhook-endpoints';
 const SENT = '/v1/webhook-deliveries';
