@@ -485,6 +485,7 @@ export function span(milliseconds) {
 
 export function relative(time) {
   const seconds = (Date.parse(time) - api.now()) / 1000;
+  if (seconds <= 0 && seconds > -3) return t('justNow');
   const [step, unit] = Math.abs(seconds) < 3 ? [Infinity, 'second'] : STEPS.find(([from]) => Math.abs(seconds) >= from);
   return new Intl.RelativeTimeFormat(locale(), { numeric: 'auto' }).format(Math.round(seconds / (step || 1)), unit);
 }
