@@ -283,7 +283,7 @@ export function jsonInto(pre, value) {
   paint(pre, parts);
 }
 
-export const entry = (props) => h('input', { class: 'input', autocomplete: 'off', 'data-first': true, ...props });
+const entry = (props) => h('input', { class: 'input', autocomplete: 'off', 'data-first': true, ...props });
 
 export function passwordField(id, autocomplete) {
   const input = entry({ id, type: 'password', autocomplete, maxlength: 200, 'data-testid': id });
@@ -300,7 +300,7 @@ export function passwordField(id, autocomplete) {
   return { input, field: [field, verdict] };
 }
 
-export function strength(text) {
+function strength(text) {
   if (text.length < 10) return 0;
   const kinds = [/[a-z]/, /[A-Z]/, /\d/, /[^a-zA-Z\d]/].filter((kind) => kind.test(text)).length;
   const worth = Math.min(new Set(text).size, text.length / 1.5) * (3 + kinds);
@@ -641,7 +641,7 @@ let outside = {};
 function enter() {
   entered = true;
   build();
-  store.start().catch((error) => store.dispatchEvent(new CustomEvent('trouble', { detail: { error } })));
+  store.start().catch((error) => store.tell('trouble', { error }));
 }
 
 async function open(error = null, refusedKey = false) {

@@ -1,4 +1,8 @@
 // The public API, by this tab's key, else by the cookie of a sign-in; what this tab knows, which views read and listen to; and the words for it.
+class Source extends EventTarget {
+  tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}
+
 export class ApiError extends Error {
   constructor(status, code, message, details = null, requestId = null) {
     super(message);
@@ -9,7 +13,7 @@ export class ApiError extends Error {
 const STORED_KEY = 'whatisup.key';
 const ANSWER_WITHIN_MS = 30_000;
 
-class Api extends EventTarget {
+class Api extends Source {
   skew = 0;
   #key = sessionStorage.getItem(STORED_KEY);
 
@@ -44,7 +48,7 @@ class Api extends EventTarget {
     const { code = `http_${answer.status}`, message = answer.statusText, details = null } = body?.error ?? {};
     const error = new ApiError(answer.status, code, message, details, body?.request_id ?? answer.headers.get('X-Request-Id'));
     error.retryAfter = Number(answer.headers.get('Retry-After')) || 0;
-    if (answer.status === 401 && details?.attempts_left === undefined) this.dispatchEvent(new CustomEvent('refused', { detail: error }));
+    if (answer.status === 401 && details?.attempts_left === undefined) this.tell('refused', error);
     throw error;
   }
 
@@ -81,7 +85,7 @@ const SILENCE_MS = 35_000;
 const LONGEST_WAIT_MS = 10_000;
 const SETTLED_MS = 5_000;
 
-export class EventStream extends EventTarget {
+export class EventStream extends Source {
   lastEventId = null;
   #running = false;
   #attempt = 0;
@@ -115,14 +119,14 @@ export class EventStream extends EventTarget {
       if (!this.#running) return;
       if (error?.status === 401 || error?.status === 403) {
         this.#running = false;
-        this.#tell('refused', { error });
+        this.tell('refused', { error });
         return;
       }
       if (error?.status === 400 || error?.status === 404) this.lastEventId = null;
       const backoff = Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.#attempt) * (0.75 + Math.random() / 4);
       const wait = Math.max(backoff, Math.min(LONGEST_WAIT_MS, (error?.retryAfter ?? 0) * 1000));
       this.#attempt += 1;
-      this.#tell('closed', { error, attempt: this.#attempt, retryAt: Date.now() + wait });
+      this.tell('closed', { error, attempt: this.#attempt, retryAt: Date.now() + wait });
       await new Promise((resolve) => {
         const timer = setTimeout(resolve, wait);
         this.#wake = () => { clearTimeout(timer); resolve(); };
@@ -141,7 +145,7 @@ export class EventStream extends EventTarget {
         headers: { Accept: 'text/event-stream', ...(this.lastEventId ? { 'Last-Event-ID': this.lastEventId } : {}) },
       });
       settled = setTimeout(() => { this.#attempt = 0; }, SETTLED_MS);
-      this.#tell('open', { resumed: this.lastEventId !== null });
+      this.tell('open', { resumed: this.lastEventId !== null });
       let rest = '';
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
@@ -149,14 +153,14 @@ export class EventStream extends EventTarget {
         if (done) return;
         clearTimeout(silence);
         silence = setTimeout(this.#abort, SILENCE_MS);
-        this.#tell('alive');
+        this.tell('alive');
         const frames = (rest + value).split('\n\n');
         rest = frames.pop();
         for (const frame of frames) {
           const { id, data, '': comment } = Object.fromEntries(frame.split('\n').map((line) => line.split(/: (.*)/s)));
-          if (comment === 'caught up') this.#tell('present');
+          if (comment === 'caught up') this.tell('present');
           if (id) this.lastEventId = id;
-          if (data) this.#tell('event', { event: JSON.parse(data) });
+          if (data) this.tell('event', { event: JSON.parse(data) });
         }
       }
     } finally {
@@ -165,8 +169,6 @@ export class EventStream extends EventTarget {
       abort.abort();
     }
   }
-
-  #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 }
 
 const KEPT_EVENTS = 500;
@@ -181,7 +183,7 @@ const MESSAGE_STATES = {
   'message.sent': 'sent', 'message.delivered': 'delivered', 'message.read': 'read', 'message.played': 'read', 'message.failed': 'failed',
 };
 
-class Store extends EventTarget {
+class Store extends Source {
   instances = new Map();
   events = [];
   link = 'connecting';
@@ -215,7 +217,7 @@ class Store extends EventTarget {
     api.get('/v1/system').then(async ({ sandbox }) => {
       if (!sandbox) return;
       this.sandbox = await api.get('/v1/sandbox');
-      this.#tell('sandbox');
+      this.tell('sandbox');
     }).catch(() => {});
     await this.load();
   }
@@ -250,12 +252,12 @@ class Store extends EventTarget {
     this.instances = new Map(list.map((instance) => [instance.id, instance]));
     this.loaded = true;
     this.freshAt = Date.now();
-    this.#tell('instances');
+    this.tell('instances');
   }
 
   async loadEndpoints() {
     this.endpoints = await api.list('/v1/webhook-endpoints');
-    this.#tell('endpoints');
+    this.tell('endpoints');
   }
 
   get failing() { return this.endpoints.filter(({ health }) => health.status === 'failing').length; }
@@ -263,7 +265,7 @@ class Store extends EventTarget {
   put(instance) {
     if (!instance?.id) return;
     this.instances.set(instance.id, instance);
-    this.#tell('instances');
+    this.tell('instances');
   }
 
   async create(name) {
@@ -279,7 +281,7 @@ class Store extends EventTarget {
   async remove(id) {
     await api.call('DELETE', instancePath(id));
     this.instances.delete(id);
-    this.#tell('instances');
+    this.tell('instances');
   }
 
   chat(id) {
@@ -300,7 +302,7 @@ class Store extends EventTarget {
       Object.assign(message, { state: 'failed', error });
       throw error;
     } finally {
-      this.#tell('chat', { id });
+      this.tell('chat', { id });
     }
   }
 
@@ -310,7 +312,7 @@ class Store extends EventTarget {
     this.#lostAt = 0;
     this.freshAt = Date.now();
     this.#setLink('live');
-    this.load().catch((error) => this.#tell('trouble', { error }));
+    this.load().catch((error) => this.tell('trouble', { error }));
   }
 
   #closed({ error, attempt, retryAt }) {
@@ -321,7 +323,7 @@ class Store extends EventTarget {
 
   #setLink(link, detail = {}) {
     this.link = link;
-    this.#tell('link', detail);
+    this.tell('link', detail);
   }
 
   #take(event) {
@@ -342,7 +344,7 @@ class Store extends EventTarget {
     this.events.length = Math.min(this.events.length, KEPT_EVENTS);
     const oldest = this.events.slice(0, REFILLED_EVENTS).findLast((kept) => kept.event_id);
     if (oldest) sessionStorage.setItem(RESUME_FROM, oldest.event_id);
-    this.#tell('events', { added });
+    this.tell('events', { added });
   }
 
   #joinSeam(event, added) {
@@ -358,7 +360,7 @@ class Store extends EventTarget {
   #follow(event) {
     const id = event.instance_id;
     const state = MESSAGE_STATES[event.event];
-    if (event.event === 'qr.updated') this.#tell('qr', { event });
+    if (event.event === 'qr.updated') this.tell('qr', { event });
     if (event.event.startsWith('instance.') || event.event === 'qr.updated') {
       const instance = this.instances.get(id);
       const status = event.event === 'instance.connected' ? 'connected' : event.status;
@@ -385,7 +387,7 @@ class Store extends EventTarget {
       const message = this.chat(id).find((candidate) => candidate.id === event.message_id);
       if (message) {
         this.#advance(message, state, next);
-        this.#tell('chat', { id });
+        this.tell('chat', { id });
       }
     }
   }
@@ -402,7 +404,7 @@ class Store extends EventTarget {
     if (message.id && chat.some((known) => known.id === message.id)) return;
     chat.push(message);
     if (chat.length > KEPT_MESSAGES) chat.shift();
-    this.#tell('chat', { id });
+    this.tell('chat', { id });
   }
 
   #refresh(id) {
@@ -418,13 +420,11 @@ class Store extends EventTarget {
         try {
           this.put(await api.get(instancePath(dirty)));
         } catch (error) {
-          if (error.status === 404 && this.instances.delete(dirty)) this.#tell('instances');
+          if (error.status === 404 && this.instances.delete(dirty)) this.tell('instances');
         }
       }
     }, GATHER_MS);
   }
-
-  #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
 }
 
 export const store = new Store();

@@ -338,7 +338,7 @@ function trace(instance) {
     ...Object.entries(paths).map(([name, d]) => svg('path', { class: name, d })), svg('circle', { class: 'now', cx: 1 + WIDTH, cy: last === 'up' ? 5 : 19, r: 3 }));
 }
 
-export async function newInstance() {
+async function newInstance() {
   const made = await askName({
     title: t('newInstance'), text: t('createText'), verb: t('create'), testid: 'create-dialog', work: (name) => store.create(name),
   });
