@@ -538,7 +538,7 @@ function frame() {
   ];
 }
 
-const ROOMS = { '': 'overview', instances: 'instance', events: 'overview', webhooks: 'webhooks', keys: 'admin', system: 'admin' };
+const ROOMS = { '': 'overview', instances: 'instance', events: 'overview', webhooks: 'webhooks', keys: 'webhooks', system: 'webhooks' };
 const address = () => location.hash.replace(/^#\/?/, '').split('?')[0].split('/').map(decodeURIComponent);
 let shown = 0;
 let failed = 0;
