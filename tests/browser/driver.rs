@@ -212,12 +212,20 @@ impl Browser {
 
     /// What the element shows, as it is seen.
     pub async fn text(&self, target: &str) -> String {
-        self.see(target).await.text().await.unwrap()
+        // What is drawn anew at this moment is looked at again.
+        eventually(&format!("the text of {target}"), async || {
+            self.see(target).await.text().await.ok()
+        })
+        .await
     }
 
     /// What is in the field.
     pub async fn value(&self, target: &str) -> String {
-        self.see(target).await.value().await.unwrap().unwrap_or_default()
+        eventually(&format!("what is in {target}"), async || {
+            self.see(target).await.value().await.ok()
+        })
+        .await
+        .unwrap_or_default()
     }
 
     /// How many such elements there are.
@@ -262,9 +270,12 @@ impl Browser {
 
     /// Puts a text into a field instead of what is there, key by key.
     pub async fn type_into(&self, target: &str, text: &str) {
-        let field = self.see(target).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        eventually(&format!("{text:?} to go into {target}"), async || {
+            let field = self.see(target).await;
+            field.clear().await.ok()?;
+            field.send_keys(text).await.ok()
+        })
+        .await;
     }
 
     /// Chooses an option of a select by its value.

@@ -32,7 +32,7 @@ const AXE: &str = "axe.run({
         `${impact} ${id}: ${help}: ${target.join(' ')}: ${failureSummary.split('\\n').slice(1).map((one) => one.trim()).join('; ')}`)))";
 
 /// Waits until what was asked for is drawn; answers the height of the view.
-const DRAWN: &str = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(\
+pub const DRAWN: &str = "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => drawn(\
     document.querySelector('dialog[open]') ? 0 : document.documentElement.scrollHeight))))";
 
 /// What is wider than the window, and what is cut off where nothing can be scrolled.
@@ -47,6 +47,15 @@ const SIDEWAYS: &str = "const root = document.documentElement; \
     const leaves = (list) => list.filter((one) => !list.some((other) => other !== one && one.contains(other)) && !one.closest('.nav')); \
     const found = [...leaves(wide).map((one) => `sticks out: ${name(one)}`), ...leaves(cut).map((one) => `cut off in ${name(one)}`)].slice(0, 6); \
     return root.scrollWidth > root.clientWidth ? [`the page is ${root.scrollWidth} wide`, ...found] : found";
+
+/// What moves by itself, or would when it changes.
+const MOVES: &str = "const named = (one) => `${one?.localName}.${one?.getAttribute('class')}`; \
+    const styles = (one) => [null, '::before', '::after'].map((part) => getComputedStyle(one, part)); \
+    const slow = ({transitionDuration, scrollBehavior}) => scrollBehavior === 'smooth' \
+        || transitionDuration.split(',').some((one) => parseFloat(one) > 0); \
+    return [...document.getAnimations().filter(({playState}) => playState === 'running') \
+            .map(({effect}) => `${named(effect.target)}${effect.pseudoElement ?? ''} moves`), \
+        ...[...document.querySelectorAll('*')].filter((one) => styles(one).some(slow)).map((one) => `${named(one)} changes slowly`)]";
 
 /// `screenshots` in the target folder.
 pub fn pictures_folder() -> PathBuf {
@@ -72,7 +81,7 @@ fn axe_core() -> String {
 impl Browser {
     /// Looks at the view as it stands: light and dark, desk and phone. Each time it is photographed into
     /// `target/screenshots/NAME-SCHEME-WIDTH.png`, must not scroll sideways, must have nothing that axe-core finds
-    /// serious and no button too small for a finger. Then the console must be empty.
+    /// serious, nothing that moves although the system asks for less motion, no button too small for a finger. Then the console must be empty.
     pub async fn inspect(&self, name: &str) {
         let before = self.looks();
         let mut faults = Vec::new();
@@ -86,6 +95,9 @@ impl Browser {
                 let rest = scheme == "light";
                 for fault in self.axe(rest).await {
                     faults.push(format!("{scheme} {width}: {fault}"));
+                }
+                if rest {
+                    faults.extend(self.moves().await);
                 }
                 if rest && width < DESK_FROM {
                     faults.extend(self.small_buttons().await);
@@ -130,6 +142,11 @@ impl Browser {
     /// What makes the page scroll sideways or is cut off at its edge.
     pub async fn sideways(&self) -> Vec<String> {
         lines(&self.run(SIDEWAYS).await)
+    }
+
+    /// What moves by itself, or would when it changes.
+    pub async fn moves(&self) -> Vec<String> {
+        lines(&self.run(MOVES).await)
     }
 
     /// What axe-core finds serious; `all` of it, or in the colours only. It runs in a world of its own, where the

@@ -37,7 +37,7 @@ async fn every_change_of_state_is_shown_without_a_reload_with_cause_next_step_an
         .await;
     browser.reads(&line(&shop.id), "Switched off here").await;
     let down = format!(
-        "document.querySelector('{} .trace .down').getAttribute('d')",
+        "document.querySelector('{} .trace .down')?.getAttribute('d')",
         line(&shop.id)
     );
     browser.until("the day to go down", &down).await;

@@ -28,7 +28,7 @@ async fn the_page_links_a_phone_sends_and_shows_what_happens() {
         browser
             .until(
                 "the picture of the code",
-                "document.querySelector('[data-testid=qr-image]').naturalWidth > 100",
+                "document.querySelector('[data-testid=qr-image]')?.naturalWidth > 100",
             )
             .await;
         browser.inspect("instance-qr").await;

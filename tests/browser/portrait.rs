@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::driver::{Browser, Look};
-use super::inspect::pictures_folder;
+use super::inspect::{DRAWN, pictures_folder};
 use crate::harness::{FRIEND, Gateway, Instance, Simulator};
 
 /// What a README may cost its reader, per picture.
@@ -98,12 +98,15 @@ async fn an_office_full_of_phones_is_photographed_for_the_readme() {
     // The picture shows a gateway; that this one is a rehearsal is said elsewhere.
     browser.run("document.getElementById('sandbox').hidden = true").await;
 
+    // As high as what it shows: nothing to scroll, and room below the last line.
+    let tall = browser.evaluate(DRAWN, None).await.as_u64().unwrap();
+    let height = u32::try_from(tall).unwrap();
     for scheme in ["light", "dark"] {
         let look = Look {
             scheme,
             still: true,
             width: 1280,
-            height: 992,
+            height,
         };
         browser.look(look).await;
         browser
@@ -112,8 +115,6 @@ async fn an_office_full_of_phones_is_photographed_for_the_readme() {
                 &format!("matchMedia('(prefers-color-scheme: {scheme})').matches"),
             )
             .await;
-        let hidden = json!({"hidden": true});
-        browser.cdp("Emulation.setScrollbarsHidden", hidden).await;
         let picture = browser.cdp("Page.captureScreenshot", json!({})).await;
         let picture = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
         let picture = squeezed(&picture);

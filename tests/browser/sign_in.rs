@@ -1,6 +1,6 @@
 //! The door of the page: first run, password, key, and what happens when a sign-in ends.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use thirtyfour::Key;
 
 use super::driver::{Browser, demonstration};
@@ -235,36 +235,4 @@ async fn a_room_that_cannot_be_loaded_says_so_and_is_shown_when_the_gateway_is_b
     browser.gone("banner").await;
     browser.see("#view h1").await;
     browser.reads(".foot wu-live", "Live").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_word_of_the_page_exists_in_all_three_languages() {
-    let gateway = demonstration().await;
-    let browser = Browser::start().await;
-    browser.goto(&format!("{}/", gateway.client.base())).await;
-    browser.see("main h1").await;
-    let words = browser
-        .evaluate(
-            "Promise.all(['en', 'pt', 'es'].map(async (code) => Object.keys((await import(`/i18n/${code}.js`)).default)))",
-            None,
-        )
-        .await;
-    let of = |index: usize| -> Vec<&str> {
-        words[index]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(Value::as_str)
-            .collect()
-    };
-    let [english, portuguese, spanish] = [of(0), of(1), of(2)];
-    let lacking = |some: &[&str], others: &[&str]| -> Vec<String> {
-        let lacking = some.iter().filter(|word| !others.contains(word));
-        lacking.map(|word| (*word).to_owned()).collect()
-    };
-    assert!(english.len() > 100);
-    assert_eq!(lacking(&english, &portuguese), [""; 0], "in Portuguese");
-    // English leaves to the gateway what it says well itself: the reasons and errors.
-    assert_eq!(lacking(&portuguese, &spanish), [""; 0], "in Spanish");
-    assert_eq!(lacking(&spanish, &portuguese), [""; 0], "in Portuguese");
 }
