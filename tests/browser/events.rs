@@ -73,7 +73,10 @@ async fn filters_stand_in_the_address_and_in_the_call_that_is_copied() {
     browser.reload().await;
     assert_eq!(browser.value("event-name").await, "message.received");
     browser
-        .until("the same filter", "document.querySelector('[data-testid=which]')?.value")
+        .until(
+            "the same filter",
+            "document.querySelector('[data-testid=which]')?.value",
+        )
         .await;
     assert_eq!(browser.value("which").await, other.id);
     browser.inspect("events-filtered").await;
