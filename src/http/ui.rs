@@ -202,16 +202,15 @@ mod tests {
     const MOST: usize = 60_000;
 
     #[test]
-    fn the_page_is_small_as_one_archive_and_for_one_visitor_in_the_wordiest_language() {
+    fn the_whole_page_is_small_for_a_visitor_in_the_wordiest_language() {
         let mut names: Vec<_> = Assets::iter().collect();
         names.sort();
-        let (mut all, mut visitor, mut languages) = (Vec::new(), 0, Vec::new());
+        // A visitor loads one language; the other two stay where they are.
+        let (mut visitor, mut languages) = (0, Vec::new());
         for name in names {
-            let file = Assets::get(&name).unwrap();
-            all.extend_from_slice(&file.data);
-            let packed = pack(&file.data).len();
+            let packed = pack(&Assets::get(&name).unwrap().data).len();
             println!("{packed:6} {name}");
-            if name.starts_with("i18n/") && name != "i18n/index.js" {
+            if name.starts_with("i18n/") {
                 languages.push(packed);
             } else {
                 visitor += packed;
@@ -219,10 +218,7 @@ mod tests {
         }
         assert_eq!(languages.len(), 3);
         visitor += languages.into_iter().max().unwrap();
-        let whole = pack(&all).len();
-        println!("{whole} bytes as one archive, {visitor} bytes for one visitor, of {MOST}");
-        assert!(whole <= MOST, "{whole} bytes as one archive");
-        assert!(visitor <= MOST, "{visitor} bytes for one visitor");
+        assert!(visitor <= MOST, "{visitor} bytes, {MOST} are allowed");
     }
 
     #[test]
