@@ -143,7 +143,7 @@ async fn hundreds_of_instances_are_cut_found_and_filtered_and_the_address_rememb
     browser.type_into("search", "nobody").await;
     browser.reads(".hint", "Nothing matches").await;
     browser.type_into("search", " ").await;
-    browser.press("[data-filter=up]").await;
+    browser.press(".chips [value=up]").await;
     browser
         .until("only those up", "document.querySelectorAll('.line').length === 20")
         .await;

@@ -1,7 +1,7 @@
 // One instance.
-import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, trouble } from '../app.js';
-import { api, bytes, clock, dialled, exact, explain, groupOf, has, instancePath, isOff, number, relative, short, sinceText, span, stateOf, store, t, trail, whyOf } from '../store.js';
-import { changed, copies, define, does, excerpt, offer } from './overview.js';
+import { askName, askSure, busy, codeBlock, curl, h, icon, notice, Part, rich, say, setText, svg, time, trouble } from '../app.js';
+import { api, bytes, clock, dialled, exact, explain, groupOf, has, instancePath, isOff, number, short, sinceText, span, stateOf, store, t, trail, whyOf } from '../store.js';
+import { changed, copies, define, does, excerpt, make, offer } from './overview.js';
 
 const PATIENCE_MS = 3_000;
 
@@ -11,7 +11,6 @@ class Of extends Part {
   get path() { return instancePath(this.instanceId); }
 }
 
-const make = (name, facts) => Object.assign(document.createElement(name), facts);
 const sheet = (id, ...children) => h('section', { class: 'sheet', 'aria-labelledby': id }, h('div', { class: 'sec' }, h('h2', { id }, t(id))), children);
 const submits = (work) => (event) => { event.preventDefault(); work(); };
 
@@ -88,7 +87,7 @@ class QrPanel extends Of {
     const left = (Date.parse(this.#qr.expires_at) - api.now()) / 1000;
     const seconds = Math.ceil(left);
     this.frame.classList.toggle('stale', left <= 0);
-    this.ring.setAttribute('stroke-dasharray', `${(Math.max(0, left) / this.#seconds * 100).toFixed(1)} 100`);
+    this.ring.setAttribute('stroke-dasharray', `${Math.max(0, left / this.#seconds * 100)} 100`);
     if (left < -PATIENCE_MS / 1000 && store.link !== 'gone') {
       this.#qr = null;
       this.ask();
@@ -99,7 +98,7 @@ class QrPanel extends Of {
   }
 
   render() {
-    const again = (word, go = '') => h('button', { class: `btn ${go}`, type: 'button', 'data-testid': 'qr-show', 'data-write': true, onclick: () => this.ask() }, t(word));
+    const again = (word, go = '') => does(`btn ${go}`, word, 'qr-show', () => this.ask());
     const blank = (tone, shape, ...text) => [h('div', { class: 'qr blank' }, icon('frame', 'frame'), h('span', { class: `st ${tone}` }, icon(shape))), h('div', { class: 'ask', role: 'status' }, text)];
     this.scan.hidden = !store.sandbox || !(this.#qr || this.#status === 'qr');
     this.#tick();
@@ -175,10 +174,10 @@ class ChatCheck extends Of {
 
   #send() {
     const text = this.text.value;
-    const missing = !this.#recipient ? [this.to, 'toEmpty'] : !text.trim() ? [this.text, 'textEmpty'] : null;
+    const [missing, word] = !this.#recipient ? [this.to, 'toEmpty'] : text.trim() ? [] : [this.text, 'textEmpty'];
     if (missing) {
-      this.problem.replaceChildren(h('p', { class: 'bad sm', role: 'alert' }, t(missing[1])));
-      return missing[0].focus();
+      this.problem.replaceChildren(h('p', { class: 'bad sm', role: 'alert' }, t(word)));
+      return missing.focus();
     }
     return busy(this.submit, async () => {
       this.text.value = '';
@@ -212,7 +211,7 @@ function said({ mine, to, from, name, text, type, at, state, id, error, byPhone,
     error && h('p', { class: 'sm bad' }, explain(error), ' ', h('span', { class: 'mono trail' }, trail(error)))],
   { 'data-testid': 'chat-message', 'data-message-id': id, 'data-state': state },
   h('span', { class: 'nowrap', 'aria-hidden': 'true' }, who), byPhone && t('byPhone'), h('time', { title: exact(at) }, clock(at)),
-  state && h('span', { class: `st ${state === 'failed' ? 'bad' : ''}` }, icon(TICKS[state]), state === 'delivered' && after !== undefined ? t('tick.deliveredIn', short(after / 1000)) : t(`tick.${state}`)));
+  state && h('span', { class: `st ${state === 'failed' ? 'bad' : ''}` }, icon(TICKS[state]), t(`tick.${state === 'delivered' && after >= 0 ? 'deliveredIn' : state}`, short(after / 1000))));
 }
 
 class SandboxPhone extends Of {
@@ -395,7 +394,7 @@ class InstanceView extends Of {
     const report = await api.get(`${this.path}/status`).catch(() => null);
     if (!report) return;
     const { link, counters } = report;
-    const ago = (time) => time && h('time', { title: exact(time) }, relative(time));
+    const ago = (at) => at && time(at);
     const facts = {
       received: number(counters.messages_received), sent: number(counters.messages_sent), waiting: number(report.queue_depth), up: ago(link.connected_since),
       heard: ago(link.last_received_at), tries: link.failed_attempts && number(link.failed_attempts), memory: bytes(report.memory_bytes),
@@ -409,13 +408,12 @@ class InstanceView extends Of {
     const row = (key) => {
       const id = `set-${key}`;
       const list = Array.isArray(settings[key]);
+      const [off, on] = key === 'send_while_disconnected' ? ['reject', 'queue'] : [false, true];
       const saved = h('span', { class: 'st good', role: 'status' });
-      const put = () => { if (list) input.value = settings[key].join(', '); else input.checked = settings[key] === true || settings[key] === 'queue'; };
+      const put = () => { if (list) input.value = settings[key].join(', '); else input.checked = settings[key] === on; };
       const save = async () => {
-        const wanted = list ? input.value.split(/[\s,;]+/).filter(Boolean).map(Number) : typeof settings[key] === 'boolean' ? input.checked : input.checked ? 'queue' : 'reject';
         try {
-          settings = await api.call('PATCH', path, { [key]: wanted });
-          if (!list) put();
+          settings = await api.call('PATCH', path, { [key]: list ? input.value.split(/[\s,;]+/).filter(Boolean).map(Number) : input.checked ? on : off });
           saved.replaceChildren(icon('tick'), t('saved'));
           setTimeout(() => saved.replaceChildren(), 2000);
         } catch (error) {
@@ -433,14 +431,15 @@ class InstanceView extends Of {
   #actions(instance) {
     const { status, name } = instance;
     const off = isOff(instance);
-    const act = (verb) => () => store.act(this.instanceId, verb);
-    const call = (verb, word = verb, className = 'btn small') => does(className, word, `do-${verb}`, act(verb));
-    const opens = (word, danger, open) => h('button', { class: `btn small ${danger}`, type: 'button', 'data-write': true, 'data-testid': `do-${word}`, onclick: open }, t(word));
-    const sure = (verb, about, danger, work = act(verb), typed = null) => opens(verb, danger ? 'danger' : '', () => askSure({ title: t(`ask${about}`, name), text: t(`ask${about}Text`), verb: t(verb), danger, name: typed, testid: `${verb}-dialog`, work }));
-    const linked = ['connected', 'disconnected', 'connecting', 'failed'].includes(status);
+    const call = (verb, word = verb, look = 'small', work = () => store.act(this.instanceId, verb)) => does(`btn ${look}`, word, `do-${verb}`, work);
+    const opens = (verb, look, open) => call(verb, verb, `small ${look}`, async () => void open());
+    const sure = (verb, about, danger, work = () => store.act(this.instanceId, verb), typed = null) => opens(verb, danger && 'danger', () => askSure({
+      title: t(`ask${about}`, name), text: t(`ask${about}Text`), verb: t(verb), danger, name: typed, testid: `${verb}-dialog`, work,
+    }));
+    const linked = !['pending', 'qr'].includes(status);
     const tasks = {
       restart: linked && !off && call('restart'),
-      disconnect: status === 'connected' && sure('disconnect', 'Disconnect', false),
+      disconnect: status === 'connected' && sure('disconnect', 'Disconnect', ''),
       stop: ['qr', 'connecting', 'disconnected'].includes(status) && !off && call('disconnect', 'stop'),
       rename: opens('rename', '', () => askName({ title: t('rename'), value: name, verb: t('save'), testid: 'rename-dialog', work: (wanted) => store.rename(this.instanceId, wanted) })),
       logout: linked && sure('logout', 'Logout', true),
@@ -449,8 +448,8 @@ class InstanceView extends Of {
         location.hash = '#/';
       }, name),
     };
-    this.buttons.replaceChildren(...(off ? [call('connect', 'connect', 'btn go')] : status === 'disconnected' ? [call('connect', 'tryNow', 'btn')] : []));
-    this.manage.replaceChildren(...Object.entries(tasks).flatMap(([task, button]) => (button ? h('li', {}, h('div', {}, h('h3', {}, t(task)), h('p', {}, t(`${task === 'stop' ? 'disconnect' : task}Text`))), button) : [])));
+    this.buttons.replaceChildren(...(off ? [call('connect', 'connect', 'go')] : status === 'disconnected' ? [call('connect', 'tryNow', '')] : []));
+    this.manage.replaceChildren(...Object.entries(tasks).flatMap(([task, button]) => (button ? h('li', {}, h('div', {}, h('h3', {}, t(task)), h('p', {}, t(`${task.replace('stop', 'disconnect')}Text`))), button) : [])));
   }
 }
 

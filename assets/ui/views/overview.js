@@ -1,5 +1,5 @@
 // The overview and the event monitor.
-import { askName, busy, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, trouble } from '../app.js';
+import { askName, busy, chips, codeBlock, copier, curl, h, icon, jsonInto, notice, Part, quoted, rich, setText, svg, time, trouble } from '../app.js';
 import { answer, api, clock, dialled, eventLine, EventStream, exact, groupOf, isOff, KINDS, looksOf, sinceOf, sinceText, stateOf, store, t, whyOf } from '../store.js';
 
 export const define = (parts) => Object.entries(parts).forEach(([name, part]) => customElements.get(name) ?? customElements.define(name, part));
@@ -13,6 +13,8 @@ export function changed(element, ...facts) {
   element.dataset.sign = facts.join();
   return element.dataset.sign !== before;
 }
+
+export const make = (name, facts) => Object.assign(document.createElement(name), facts);
 
 export function offer(select, options, chosen = select.value) {
   if (!changed(select, ...options)) return;
@@ -31,11 +33,7 @@ const DIGITS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 const timeOfId = (id) => id && [...id.slice(4, 14)].reduce((sum, digit) => sum * 32 + DIGITS.indexOf(digit), 0);
 
-function idOfTime(time) {
-  let id = '';
-  for (let rest = Math.floor(time); id.length < 10; rest = Math.floor(rest / 32)) id = DIGITS[rest % 32] + id;
-  return `evt_${id}${'0'.repeat(16)}`;
-}
+const idOfTime = (time) => `evt_${Array.from({ length: 26 }, (_, place) => DIGITS[Math.floor(time / 32 ** (9 - place)) % 32]).join('')}`;
 
 const wishes = () => new URLSearchParams(location.hash.split('?')[1]);
 const remember = (room, facts) => history.replaceState(null, '', `#/${room}${queryOf(facts)}`);
@@ -103,7 +101,7 @@ class EventList extends Part {
     const at = event.occurred_at ?? Date.now();
     const button = h('button', { type: 'button', tabindex: '-1', onclick: () => this.pick(row), onfocus: () => this.#tabStop(button) }, event.event);
     const row = h('li', { class: 'ev', 'data-testid': 'event', 'data-event': event.event, 'data-event-id': event.event_id, 'data-instance-id': event.instance_id },
-      h('time', { datetime: event.occurred_at, title: exact(at) }, clock(at, true)), h('span', { class: `st ${tone}` }, icon(shape)), button,
+      time(at, clock(at, true)), h('span', { class: `st ${tone}` }, icon(shape)), button,
       h('span', { class: 'what' }, h('b', { 'data-unnamed': event.instance_id }), ' ', eventLine(event)));
     row.event = event;
     return row;
@@ -146,7 +144,7 @@ function seam(event) {
 }
 
 export function excerpt(accepts = () => true, query = '') {
-  const list = Object.assign(document.createElement('wu-event-list'), { limit: 8, accepts });
+  const list = make('wu-event-list', { limit: 8, accepts });
   list.addEventListener('pick', ({ detail }) => { location.hash = `#/events/${detail.event_id ?? ''}${query}`; });
   return h('section', { class: 'group' }, h('h2', {}, t(query ? 'itsEvents' : 'latest'), h('a', { class: 'more', href: `#/events${query}` }, t('allEvents'))), h('div', { class: 'sheet' }, list));
 }
@@ -175,8 +173,7 @@ class EventsView extends Part {
         this.#filter();
       },
     }, icon('tick'), t(`kind.${kind}`))));
-    this.list = document.createElement('wu-event-list');
-    this.list.accepts = (event) => (!this.which.value || event.instance_id === this.which.value) && (!this.names.length || this.names.includes(event.event));
+    this.list = make('wu-event-list', { accepts: (event) => [event.instance_id, ''].includes(this.which.value) && (!this.names.length || this.names.includes(event.event)) });
     this.json = codeBlock(t('json'), 'event-json');
     this.about = h('h2', { id: 'picked' });
     const close = h('button', { class: 'btn ghost small icon', type: 'button', 'aria-label': t('close'), onclick: () => this.#close() }, icon('close'));
@@ -200,7 +197,7 @@ class EventsView extends Part {
 
   #filter() {
     if (this.kinds.size === ALL.length) this.kinds.clear();
-    const kinds = ALL.filter((kind) => this.kinds.has(kind));
+    const kinds = [...this.kinds];
     for (const chip of this.chips.children) chip.setAttribute('aria-pressed', !kinds.length || this.kinds.has(chip.dataset.kind));
     this.chips.hidden = this.name.value;
     this.names = this.name.value ? [this.name.value] : kinds.flatMap((kind) => KINDS[kind]);
@@ -220,7 +217,7 @@ class EventsView extends Part {
   #label() {
     const { held, paused } = this.list;
     setText(this.heading, t({ refused: 'mayNotListen', gone: 'notListening' }[store.link] ?? (store.events.some((event) => event.seam === 'gap') ? 'listeningGap' : 'listening')));
-    const text = !paused ? t('pause') : held.length ? t('paused', held.length) : t('resume');
+    const text = t(!paused ? 'pause' : held.length ? 'paused' : 'resume', held.length);
     if (!changed(this.pauser, text)) return;
     this.pauser.replaceChildren(icon(paused ? 'chev' : 'pause'), text, ' ', h('kbd', { 'aria-hidden': 'true' }, t('space')));
     this.pauser.setAttribute('aria-pressed', paused);
@@ -229,9 +226,9 @@ class EventsView extends Part {
   #pause() { this.list.pause(!this.list.paused); }
 
   #instances(chosen) {
-    const all = [...store.instances.values()].sort((a, b) => a.name.localeCompare(b.name));
-    if (chosen && !store.instances.has(chosen)) all.push({ id: chosen, name: chosen });
-    offer(this.which, [['', t('allInstances')], ...all.map(({ id, name }) => [id, name])], chosen);
+    const all = [...store.instances.values()].sort(byName).map(({ id, name }) => [id, name]);
+    if (chosen && !store.instances.has(chosen)) all.push([chosen, chosen]);
+    offer(this.which, [['', t('allInstances')], ...all], chosen);
   }
 
   #open(event) {
@@ -278,7 +275,7 @@ class EventsView extends Part {
 
 const TITLES = { need: 'groupNeed', work: 'groupWork', up: 'groupUp', off: 'groupOff' };
 const GROUPS = Object.keys(TITLES);
-const URGENCY = { failed: 0, qr: 1, pending: 2, disconnected: 0, connecting: 1 };
+const URGENCY = ['failed', 'disconnected', 'qr', 'connecting', 'pending'];
 const SEARCHED_FROM = 6;
 const MANY = 60;
 const SHOWN_UP = 20;
@@ -289,7 +286,7 @@ let past = null;
 
 function recall(drawn) {
   const stream = new EventStream('?events=instance.disconnected,instance.status');
-  past = { of: new Map(), from: api.now() - DAY_MS };
+  past = { of: {}, from: api.now() - DAY_MS };
   stream.addEventListener('event', ({ detail }) => learn(detail.event));
   stream.addEventListener('present', () => { stream.stop(); past.complete = true; drawn(); });
   stream.start(idOfTime(past.from));
@@ -299,8 +296,7 @@ function learn({ event, instance_id: id, status, occurred_at: at, oldest_event_i
   if (event === 'stream.gap') past.from = timeOfId(oldest) ?? api.now();
   else if (event === 'instance.disconnected') status = 'was up';
   else if (event !== 'instance.status') return;
-  if (!past.of.has(id)) past.of.set(id, []);
-  past.of.get(id).push([Date.parse(at), status]);
+  (past.of[id] ??= []).push([Date.parse(at), status]);
 }
 
 store.addEventListener('events', ({ detail }) => detail.added.forEach((event) => { if (event.seam === 'gap') past = null; else if (past) learn(event); }));
@@ -308,8 +304,8 @@ store.addEventListener('events', ({ detail }) => detail.added.forEach((event) =>
 const levelOf = (status) => ({ connected: 'up', pending: 'off', qr: 'off' }[status] ?? 'down');
 
 function dayOf({ id, status, created_at }, start) {
-  const known = (past.of.get(id) ?? []).filter(([at]) => at > start).sort(([a], [b]) => a - b);
-  past.of.set(id, known);
+  const known = (past.of[id] ?? []).filter(([at]) => at > start).sort(([a], [b]) => a - b);
+  past.of[id] = known;
   const [first, second] = known.map(([, what]) => what);
   const wasUp = first === 'was up' || (first === 'connecting' && second === 'connected');
   const made = Date.parse(created_at);
@@ -333,8 +329,8 @@ function trace(instance) {
     else if (level) paths[level] += `M${x(at)} 19${end}`;
   });
   const [since, last] = levels.at(-1);
-  const label = { off: () => t('pending'), down: () => t('traceDown', clock(since).slice(0, 5)), up: () => t('traceUp', levels.filter(([, level]) => level === 'down').length) };
-  return svg('svg', { viewBox: '0 0 152 24', class: `trace ${stateOf(instance).tone}`, role: 'img', 'aria-label': label[last]() },
+  const label = { off: t('pending'), down: t('traceDown', clock(since).slice(0, 5)), up: t('traceUp', levels.filter(([, level]) => level === 'down').length) };
+  return svg('svg', { viewBox: '0 0 152 24', class: `trace ${stateOf(instance).tone}`, role: 'img', 'aria-label': label[last] },
     ...Object.entries(paths).map(([name, d]) => svg('path', { class: name, d })), svg('circle', { class: 'now', cx: 1 + WIDTH, cy: last === 'up' ? 5 : 19, r: 3 }));
 }
 
@@ -407,7 +403,8 @@ class Overview extends Part {
     this.lead = h('p', {});
     this.create = create('');
     this.search = h('input', { class: 'input', id: 'q', type: 'search', value: wishes().get('q') ?? '', 'data-testid': 'search', autocomplete: 'off', placeholder: t('searchHint') });
-    this.chips = h('div', { class: 'chips', role: 'group', 'aria-label': t('show') });
+    const choices = Object.entries({ all: 'all', ...TITLES, work: 'filterWork' }).map(([one, word]) => [one, [t(word), ' ', h('b', {})]]);
+    [this.chips] = chips(t('show'), choices, () => this.filter, (one) => { this.filter = one; this.#choose(); });
     this.bar = h('div', { class: 'bar', hidden: true }, h('div', { class: 'field' }, h('label', { class: 'sr', for: 'q' }, t('search')), icon('search'), this.search), this.chips);
     this.sections = Object.fromEntries(GROUPS.map((group) => {
       const count = h('span', {});
@@ -445,13 +442,14 @@ class Overview extends Part {
     setText(this.heading, loaded ? title : t('overview'));
     setText(this.lead, loaded ? lead : this.#error ? '' : t('asking'));
     this.counts = { all: instances.length, ...counts };
-    this.problem.replaceChildren(...(!loaded && this.#error ? [trouble(t('couldNotLoad'), this.#error)] : []));
+    this.problem.replaceChildren(!loaded && this.#error ? trouble(t('couldNotLoad'), this.#error) : '');
     this.empty.hidden = !loaded || instances.length > 0;
     this.create.hidden = !loaded || !instances.length;
     this.bar.hidden = instances.length < SEARCHED_FROM;
     for (const instance of instances) {
-      if (!this.#rows.has(instance.id)) this.#rows.set(instance.id, new Row(instance.id));
-      this.#rows.get(instance.id).update(instance);
+      const row = this.#rows.get(instance.id) ?? new Row(instance.id);
+      this.#rows.set(instance.id, row);
+      row.update(instance);
     }
     for (const [id, row] of this.#rows) {
       if (store.instances.has(id)) continue;
@@ -466,12 +464,11 @@ class Overview extends Part {
   }
 
   #drawChips() {
-    if (!changed(this.chips, this.filter, ...Object.values(this.counts))) return;
-    const focused = document.activeElement?.dataset.filter;
-    this.chips.replaceChildren(...['all', ...GROUPS].filter((one) => one === 'all' || one === this.filter || this.counts[one]).map((one) => h('button', {
-      class: 'chip', type: 'button', 'data-filter': one, 'aria-pressed': String(one === this.filter), onclick: () => { this.filter = one; this.#choose(); },
-    }, t({ all: 'all', work: 'filterWork' }[one] ?? TITLES[one]), ' ', h('b', {}, String(this.counts[one])))));
-    if (focused) this.chips.querySelector(`[data-filter="${focused}"]`)?.focus();
+    for (const chip of this.chips.children) {
+      const number = this.counts[chip.value];
+      chip.hidden = !number && chip.value !== 'all' && chip.value !== this.filter;
+      setText(chip.lastChild, String(number));
+    }
   }
 
   place(now = false) {
@@ -508,9 +505,10 @@ class Overview extends Part {
 }
 
 const alphabet = new Intl.Collator(undefined, { numeric: true });
-const order = (a, b) => (URGENCY[a.status] ?? 0) - (URGENCY[b.status] ?? 0) || alphabet.compare(a.name, b.name) || (a.id < b.id ? -1 : 1);
+const byName = (a, b) => alphabet.compare(a.name, b.name);
+const order = (a, b) => URGENCY.indexOf(a.status) - URGENCY.indexOf(b.status) || byName(a, b);
 
 define({ 'wu-event-list': EventList, 'wu-events': EventsView, 'wu-overview': Overview });
 
-export const view = () => document.createElement('wu-overview');
-export const events = (eventId = '') => Object.assign(document.createElement('wu-events'), { eventId });
+export const view = () => make('wu-overview');
+export const events = (eventId = '') => make('wu-events', { eventId });
