@@ -173,7 +173,7 @@ async fn other_sign_ins_are_ended_from_the_list_and_the_page_says_which_is_its_o
     }
     browser.visit("#/keys").await;
     browser.reads("#view h1", "No key works.").await;
-    browser.reads("#view .head p", "A program shows its key").await;
+    browser.reads("#view .head p", "Give each program its own key").await;
     browser.see("[data-testid=newKey].go").await;
     browser.inspect("keys-none").await;
 }
