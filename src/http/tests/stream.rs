@@ -59,11 +59,14 @@ impl Client {
             .expect("a frame or the end")
     }
 
-    /// The next event, which must come before any comment.
+    /// The next event, which must come before any comment but the one between past and present.
     pub async fn event(&mut self) -> (Option<String>, Value) {
-        match self.next().await {
-            Some(Piece::Event { id, data }) => (id, data),
-            other => panic!("{other:?}"),
+        loop {
+            match self.next().await {
+                Some(Piece::Event { id, data }) => return (id, data),
+                Some(Piece::Comment(comment)) if comment == "caught up" => {}
+                other => panic!("{other:?}"),
+            }
         }
     }
 }
