@@ -358,7 +358,7 @@ export function system() {
   const title = h('h1', {}, t('system'));
   const facts = living(5, () => api.get('/v1/system'), ({ version, memory, disk, queues, instances, ...rest }) => {
     const used = disk && 1 - disk.free_bytes / disk.total_bytes;
-    const full = used > 0.95 ? 'bad' : used > 0.85 ? 'warn' : 'good';
+    const full = used > 0.85 && disk.free_bytes < 5e9 ? disk.free_bytes < 5e8 ? 'bad' : 'warn' : 'good';
     const waiting = queues.deliveries_waiting + queues.deliveries_retrying;
     const age = api.now() - Date.parse(queues.oldest_delivery_at);
     const all = [
