@@ -18,7 +18,7 @@ export default {
   newInstance: 'New instance', search: 'Search instances', searchHint: 'Name, number or id', show: 'Show', all: 'All',
   groupNeed: 'Need you', groupWork: 'Coming back by themselves', groupUp: 'Up', groupOff: 'Switched off', filterWork: 'Reconnecting',
   showAll: (n) => `Show all ${n}`, traceKey: 'The line beside each name is its last 24 hours: high is up, low is down.', traceDown: (time) => `Down since ${time}`, traceUp: (n) => (n ? `Up, down ${n} time${s(n)} in 24 hours` : 'Up for 24 hours'),
-  noMatch: 'Nothing matches.', noNumber: 'no number yet', latest: 'What just happened', allEvents: 'All events',
+  noMatch: 'Nothing matches.', noNumber: 'no number', latest: 'What just happened', allEvents: 'All events',
   emptyTitle: 'Link the first phone.', emptyLead: 'No instance yet.',
   emptyText: 'An instance is one WhatsApp number. Create it, scan its QR code, and your programs can send and receive through it.',
   emptyLink: 'API description',

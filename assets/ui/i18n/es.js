@@ -18,7 +18,7 @@ export default {
   newInstance: 'Nueva instancia', search: 'Buscar instancias', searchHint: 'Nombre, número o id', show: 'Mostrar', all: 'Todas',
   groupNeed: 'Te necesitan', groupWork: 'Vuelven solas', groupUp: 'En línea', groupOff: 'Apagadas', filterWork: 'Reconectando',
   showAll: (n) => `Mostrar las ${n}`, traceKey: 'La línea junto a cada nombre son sus últimas 24 horas: alta es en línea, baja es caída.', traceDown: (time) => `Caída desde las ${time}`, traceUp: (n) => (n ? `En línea, cayó ${n} ${n === 1 ? 'vez' : 'veces'} en 24 horas` : 'En línea desde hace 24 horas'),
-  noMatch: 'Nada coincide.', noNumber: 'aún sin número', latest: 'Lo que acaba de pasar', allEvents: 'Todos los eventos',
+  noMatch: 'Nada coincide.', noNumber: 'sin número', latest: 'Lo que acaba de pasar', allEvents: 'Todos los eventos',
   emptyTitle: 'Vincula el primer teléfono.', emptyLead: 'Aún no hay instancias.',
   emptyText: 'Una instancia es un número de WhatsApp. Créala, escanea su código QR y tus programas podrán enviar y recibir por ella.',
   emptyLink: 'Descripción de la API',

@@ -18,7 +18,7 @@ export default {
   newInstance: 'Nova instância', search: 'Buscar instâncias', searchHint: 'Nome, número ou id', show: 'Mostrar', all: 'Todas',
   groupNeed: 'Precisam de você', groupWork: 'Voltando sozinhas', groupUp: 'No ar', groupOff: 'Desligadas', filterWork: 'Reconectando',
   showAll: (n) => `Mostrar as ${n}`, traceKey: 'A linha ao lado de cada nome são as últimas 24 horas: alta está no ar, baixa está fora.', traceDown: (time) => `Fora desde ${time}`, traceUp: (n) => (n ? `No ar, caiu ${n} ${n === 1 ? 'vez' : 'vezes'} em 24 horas` : 'No ar há 24 horas'),
-  noMatch: 'Nada encontrado.', noNumber: 'ainda sem número', latest: 'O que acabou de acontecer', allEvents: 'Todos os eventos',
+  noMatch: 'Nada encontrado.', noNumber: 'sem número', latest: 'O que acabou de acontecer', allEvents: 'Todos os eventos',
   emptyTitle: 'Conecte o primeiro celular.', emptyLead: 'Nenhuma instância ainda.',
   emptyText: 'Uma instância é um número do WhatsApp. Crie-a, leia o QR code e seus programas podem enviar e receber por ela.',
   emptyLink: 'Descrição da API',
