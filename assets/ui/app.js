@@ -46,8 +46,14 @@ export class Part extends HTMLElement {
   }
 
   every(milliseconds, tick) {
-    const timer = setInterval(tick, milliseconds);
-    this.#life.signal.addEventListener('abort', () => clearInterval(timer));
+    const { signal } = this.#life;
+    let running = false;
+    const timer = setInterval(async () => {
+      if (signal.aborted) return clearInterval(timer);
+      if (running) return;
+      running = true;
+      try { await tick(); } finally { running = false; }
+    }, milliseconds);
   }
 
   get alive() {
@@ -126,7 +132,7 @@ export const time = (at, text = relative(at)) => h('time', { datetime: at, title
 
 class Living extends Part {
   show() {
-    this.every(this.seconds * 1000, () => { if (!document.hidden) this.load(false); });
+    this.every(this.seconds * 1000, () => !document.hidden && this.load(false));
     this.load();
   }
 

@@ -592,7 +592,6 @@ fn end_all_but(tx: &mut crate::store::Tx<'_>, own: Option<LoginId>) -> Result<Ve
     Ok(ended)
 }
 
-/// 32 random bytes as text.
 /// The note, with how many sign-ins ended.
 fn ending(note: &Note, ended: &[LoginId]) -> Note {
     let mut note = note.clone();
@@ -603,6 +602,7 @@ fn ending(note: &Note, ended: &[LoginId]) -> Note {
     note
 }
 
+/// 32 random bytes as text.
 fn random() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }

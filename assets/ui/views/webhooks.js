@@ -119,7 +119,7 @@ class Webhooks extends Part {
       return this.replaceChildren(h('div', { class: 'head' }, h('h1', {}, t('webhooks'))), h('div', { class: 'sheet' }, unread(error)));
     }
     this.listen(store, 'endpoints instances', () => this.render());
-    this.every(3000, () => { if (!document.hidden && store.link !== 'gone') this.#refresh().catch(() => {}); });
+    this.every(3000, () => !document.hidden && store.link !== 'gone' && this.#refresh().catch(() => {}));
     this.#choose('');
   }
 
