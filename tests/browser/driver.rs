@@ -78,22 +78,37 @@ fn css(target: &str) -> String {
     }
 }
 
-impl Browser {
-    /// Starts one, on a desk, with an empty profile.
-    pub async fn start() -> Self {
-        let program = std::env::var("CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into());
+/// Starts the driver on a port of its own choice. It chooses one of IPv6 and gives up when somebody else has the same
+/// one of IPv4, as a busy machine now and then brings about; then it is asked again.
+async fn chromedriver() -> (Process, u16) {
+    let program = std::env::var("CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into());
+    for _ in 0..5 {
         let log = Log::default();
         let process = Process::start(
             "chromedriver (tests/run installs it)",
-            Command::new(program).arg("--port=0"),
+            Command::new(&program).arg("--port=0"),
             log.clone(),
         );
-        let port: u16 = log
+        let port: Option<u16> = log
             .find("chromedriver's port", 0, |line| {
+                if line.contains("port not available") {
+                    return Some(None);
+                }
                 let (_, rest) = line.split_once("started successfully on port ")?;
-                rest.trim_end_matches('.').parse().ok()
+                rest.trim_end_matches('.').parse().ok().map(Some)
             })
             .await;
+        if let Some(port) = port {
+            return (process, port);
+        }
+    }
+    panic!("chromedriver found no free port five times");
+}
+
+impl Browser {
+    /// Starts one, on a desk, with an empty profile.
+    pub async fn start() -> Self {
+        let (process, port) = chromedriver().await;
         let profile = tempfile::tempdir().unwrap();
         let driver = WebDriver::builder(format!("http://127.0.0.1:{port}"), wishes(profile.path()))
             .request_timeout(PATIENCE)
