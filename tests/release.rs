@@ -3,8 +3,6 @@
 //! `packaging/build` has made the programs before, in the folder that `WHATISUP_PACKAGES` names; `tests/run --release`
 //! does both. The tests want root where they install into systems of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
-
 use std::path::PathBuf;
 
 /// Where `packaging/build` has put what it made: a folder for each target.
