@@ -30,6 +30,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wacore", WHATSAPP),
     ("waproto", WHATSAPP),
     ("clap", &["src/cli/", "src/config/"]),
+    ("clap_complete", &["src/cli/"]),
+    ("clap_mangen", &["src/cli/"]),
     ("ureq", &["src/engine/"]),
     ("argon2", &["src/app/"]),
     ("cookie", &["src/http/"]),

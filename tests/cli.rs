@@ -3,3 +3,4 @@
 mod commands;
 mod dashboard;
 mod log;
+mod manual;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Flag;
 use crate::domain::Timestamp;
@@ -136,6 +136,27 @@ pub enum Command {
     Config {
         #[command(subcommand)]
         command: Config,
+    },
+    /// Print what lets a shell complete these commands
+    #[command(after_help = concat!(
+        "Packages bring this along. For a program that was put in place by hand:\n  bash   ",
+        program!(), " completions bash >~/.local/share/bash-completion/completions/", program!(), "\n  zsh    ",
+        program!(), " completions zsh >\"${fpath[1]}/_", program!(), "\"\n  fish   ",
+        program!(), " completions fish >~/.config/fish/completions/", program!(), ".fish"
+    ))]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(after_help = concat!(
+        "Packages bring them along. For a program that was put in place by hand:\n  ",
+        program!(), " man ~/.local/share/man/man1 && man ", program!()
+    ))]
+    Man {
+        /// The folder; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
     },
 }
 
@@ -378,6 +399,14 @@ pub enum Config {
     Show,
     /// Say whether the settings can be used
     Check,
+}
+
+/// A shell that can complete.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 fn scope(text: &str) -> Result<Scope, String> {

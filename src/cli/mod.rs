@@ -17,6 +17,7 @@ mod events;
 mod failure;
 mod instances;
 mod keys;
+mod manual;
 mod offline;
 mod output;
 #[cfg(feature = "sandbox")]
@@ -51,6 +52,12 @@ pub fn run() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
+    // A package is built where there are no settings, and a wrong one is no reason to complete nothing.
+    match &command {
+        Command::Completions { shell } => return manual::completions(*shell),
+        Command::Man { folder } => return manual::man(folder),
+        _ => {}
+    }
     let flags = match &command {
         Command::Serve(serve) => serve.flags(),
         _ => Vec::new(),
@@ -70,6 +77,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         } => runtime(false)?.block_on(webhooks::listen(&context, wanted)),
         Command::Compact => runtime(false)?.block_on(compact::run(&context)),
         Command::Config { command } => configuration::run(&context, &command),
+        // Done above.
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 
