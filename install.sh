@@ -174,7 +174,7 @@ target_of_this_machine() {
     case $machine in
         x86_64 | amd64) target=x86_64-unknown-linux-musl ;;
         aarch64 | arm64) target=aarch64-unknown-linux-musl ;;
-        armv7l | armv8l) target=armv7-unknown-linux-musleabihf ;;
+        armv7l | armv8l) target=armv7-unknown-linux-gnueabihf ;;
         *) fail "there is no build for $machine; build it from source with cargo" ;;
     esac
 }
@@ -290,7 +290,10 @@ put_program() {
     chmod 0755 "$fresh"
     if ! "$fresh" --version >/dev/null 2>&1; then
         rm -f "$fresh"
-        fail "the program does not run on this machine ($target). Nothing was changed."
+        case $target in
+            *-gnueabihf) fail "the program does not run on this machine: for $target it needs glibc 2.28 or newer. Nothing was changed." ;;
+            *) fail "the program does not run on this machine ($target). Nothing was changed." ;;
+        esac
     fi
     mv -f "$fresh" "$program"
 }

@@ -12,6 +12,8 @@ mod architectures;
     reason = "what is shipped needs a part of what the gateway's tests stand on"
 )]
 mod harness;
+#[path = "release/published.rs"]
+mod published;
 #[path = "release/reproducible.rs"]
 mod reproducible;
 
