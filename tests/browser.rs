@@ -18,6 +18,7 @@ mod sign_in;
 mod strange;
 mod system;
 mod tastes;
+mod timers;
 mod webhooks;
 mod weight;
 mod words;

@@ -140,8 +140,13 @@ impl Browser {
 
     /// Opens the page with a key.
     pub async fn open_with_key(&self, gateway: &Gateway, key: &str, route: &str) {
+        self.open_at(gateway.client.base(), key, route).await;
+    }
+
+    /// The same where the page is reached in another way than directly.
+    pub async fn open_at(&self, base: &str, key: &str, route: &str) {
         self.goto("about:blank").await;
-        self.goto(&format!("{}/#key={key}", gateway.client.base())).await;
+        self.goto(&format!("{base}/#key={key}")).await;
         self.see("[data-nav]").await;
         self.visit(route).await;
     }

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod process;
 pub mod simulator;
 pub mod sink;
+pub mod slow;
 pub mod stream;
 pub mod traffic;
 pub mod wait;
