@@ -9,6 +9,7 @@ mod cli;
 mod crash;
 mod harness;
 mod install;
+mod proxy;
 mod sandbox;
 mod sessions;
 mod stream;

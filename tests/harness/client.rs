@@ -87,6 +87,15 @@ impl Client {
         }
     }
 
+    /// The same client, calling another base address, as that of a proxy in between.
+    #[must_use]
+    pub fn at(&self, base: impl Into<String>) -> Self {
+        Self {
+            base: base.into(),
+            ..self.clone()
+        }
+    }
+
     /// The same client, holding replies against a contract.
     #[must_use]
     pub fn with_contract(&self, contract: Arc<Contract>) -> Self {

@@ -62,6 +62,20 @@ impl Stream {
 
     /// Opens the stream behind an event that was already seen.
     pub async fn resume(client: &Client, query: &str, last_event_id: Option<&str>) -> Self {
+        let request = Self::request(client, query, last_event_id);
+        Self::of(request).await
+    }
+
+    /// The same through a reverse proxy, which keeps what the gateway tells it to itself.
+    pub async fn through_proxy(client: &Client, query: &str, last_event_id: Option<&str>) -> Self {
+        let request = Self::request(client, query, last_event_id);
+        let response = within("the head of the stream", request.send()).await.unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self::reading(response)
+    }
+
+    fn request(client: &Client, query: &str, last_event_id: Option<&str>) -> reqwest::RequestBuilder {
         let mut request = client
             .http()
             .get(format!("{}/v1/events{query}", client.base()))
@@ -72,7 +86,7 @@ impl Stream {
         if let Some(id) = last_event_id {
             request = request.header("Last-Event-ID", id);
         }
-        Self::of(request).await
+        request
     }
 
     async fn of(request: reqwest::RequestBuilder) -> Self {
@@ -85,6 +99,10 @@ impl Stream {
         ] {
             assert_eq!(response.headers()[name], value, "{name}");
         }
+        Self::reading(response)
+    }
+
+    fn reading(response: reqwest::Response) -> Self {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (tell, changed) = watch::channel(());
         let sink = seen.clone();
