@@ -172,7 +172,14 @@ fn crates(features: &[&str]) -> BTreeSet<(String, String)> {
 #[test]
 fn the_bill_of_materials_lists_what_is_compiled_and_every_licence_has_its_text() {
     let folder = tempfile::tempdir().unwrap();
+    let latest = folder.path().join("LATEST");
+    fs::write(&latest, "99.0.0\n").unwrap();
     run(&mut release(&[], folder.path()));
+    assert_eq!(
+        fs::read_to_string(&latest).unwrap(),
+        "99.0.0\n",
+        "newcomers are not taken back"
+    );
     let release_folder = folder.path().join(VERSION);
     assert!(!release_folder.join("SHA256SUMS.sig").exists(), "nothing to sign with");
 
