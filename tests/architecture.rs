@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ureq", &["src/engine/"]),
     ("argon2", &["src/app/"]),
     ("cookie", &["src/http/"]),
+    ("sd_notify", &["src/sys/"]),
 ];
 
 /// WhatsApp's crates: where sessions run, where their keys are kept, and where that keeping is tested.

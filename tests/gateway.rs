@@ -11,6 +11,7 @@ mod harness;
 mod install;
 mod proxy;
 mod sandbox;
+mod service;
 mod sessions;
 mod stream;
 mod upgrades;

@@ -68,7 +68,7 @@ pub fn gather(app: &App, caller: &Caller) -> Result<Figures, Error> {
             .collect()
     })?;
     Ok(Figures {
-        instances: system::ready(app)?.instances,
+        instances: system::instances(app)?,
         store: app.store.stats()?,
         subscribers: app.bus.subscribers(),
         streams_cut: app.bus.cut(),

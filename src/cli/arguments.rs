@@ -175,7 +175,7 @@ pub struct Serve {
     /// How much is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<OsString>,
-    /// What log lines look like: text or json [default: text]
+    /// What log lines look like: text, json or journal [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<OsString>,
     #[cfg(feature = "sandbox")]

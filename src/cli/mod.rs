@@ -15,10 +15,12 @@ mod context;
 mod dashboard;
 mod events;
 mod failure;
+mod heartbeat;
 mod instances;
 mod keys;
 mod manual;
 mod offline;
+mod options;
 mod output;
 #[cfg(feature = "sandbox")]
 mod sandbox;

@@ -12,21 +12,21 @@ use super::arguments::Serve;
 use super::context::Context;
 use super::dashboard;
 use super::failure::Failure;
+use super::heartbeat;
 use super::offline::cannot_open;
+use super::options;
 use super::sockets::{self, AdminSocket};
 use super::state::State;
-use crate::app::{self, App};
+use crate::app::App;
 use crate::bus::Bus;
-use crate::config::{Config, LogFormat};
-use crate::domain::webhook::{KEPT_AFTER_SUCCESS, KEPT_OTHERWISE};
+use crate::config::Config;
 use crate::engine::{self, Engine};
 use crate::http;
 use crate::store::{Store, SweepLimits};
 use crate::sys::clock;
+use crate::sys::service::{self, Patience};
 use crate::telemetry;
-use crate::webhooks::guard::Policy;
-use crate::webhooks::secrets::SecretBox;
-use crate::webhooks::{self, Webhooks};
+use crate::webhooks::Webhooks;
 
 /// Running requests get five seconds of this from the site itself.
 const SITE_STOPS_WITHIN: Duration = Duration::from_millis(5_500);
@@ -38,13 +38,10 @@ const SIMULATOR_STOPS_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often old data is removed; the more often, the less at once.
 const SWEEP_EVERY: Duration = Duration::from_mins(10);
-const DAY: Duration = Duration::from_hours(24);
-/// How many days the state of a settled message can be asked for.
-const LOG_DAYS: u32 = 30;
 
 pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> {
     let config = context.config();
-    telemetry::start(&config.log.level, config.log.format == LogFormat::Json)
+    telemetry::start(&config.log.level, options::log_format(config))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     for warning in &context.loaded.warnings {
         tracing::warn!("{warning}");
@@ -63,22 +60,26 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         tracing::warn!("{warning}");
     }
     let bus = Bus::new();
-    let store = Store::open(&state.store, bus.sink()).map_err(|error| cannot_open(&error))?;
+    let store = {
+        // After a crash a large file is walked through, and an older one is rewritten.
+        let _patience = Patience::ask("opening the store");
+        Store::open(&state.store, bus.sink()).map_err(|error| cannot_open(&error))?
+    };
     bus.start_at(store.head());
     let (admin_socket, admin) = AdminSocket::bind(&context.socket).await?;
     #[cfg(feature = "sandbox")]
     let simulation = simulation.start(&context.state).await?;
 
-    let engine_options = engine_options(config);
+    let engine_options = options::engine(config);
     #[cfg(feature = "sandbox")]
     let engine_options = engine::Options {
         url: simulation.url(),
         ..engine_options
     };
     let engine = Engine::start(store.clone(), engine_options).await;
-    let webhooks = Webhooks::start(store.clone(), &bus, webhook_options(config, &state)?)
+    let webhooks = Webhooks::start(store.clone(), &bus, options::webhooks(config, &state)?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    let app = App::new(store.clone(), bus, engine, webhooks, &app_options(config, &state));
+    let app = App::new(store.clone(), bus, engine, webhooks, &options::app(config, &state));
     if let Some(password) = &config.dashboard.password
         && app.sessions.configure_password(password).await?
     {
@@ -95,7 +96,7 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     let site_options = http::Options {
         #[cfg(feature = "sandbox")]
         simulator: simulation.inside(),
-        ..site_options(config, &page)
+        ..options::site(config, &page)
     };
     let listeners = http::Listeners {
         tcp: vec![tcp],
@@ -104,7 +105,8 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     let shutdown = CancellationToken::new();
     let mut running = Running {
         site: tokio::spawn(http::serve(app.clone(), listeners, site_options, shutdown.clone())),
-        sweeper: tokio::spawn(sweep(store, config.clone())),
+        sweeper: tokio::spawn(sweep(store, options::sweep(config))),
+        heartbeat: tokio::spawn(heartbeat::beat(app.clone(), context.socket.clone())),
         app,
         shutdown,
         admin_socket,
@@ -112,6 +114,7 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         simulation,
     };
     tracing::info!(%address, state = %context.state.display(), version = env!("CARGO_PKG_VERSION"), "listening on {page}");
+    service::ready(&heartbeat::status(&running.app));
     #[cfg(feature = "sandbox")]
     let introduced = running.simulation.introduce(context, &running.app, &page);
     #[cfg(not(feature = "sandbox"))]
@@ -123,6 +126,7 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     let stopped_by_itself = tokio::select! {
         signal = signals.next() => {
             tracing::info!(signal, "stopping");
+            service::stopping("stopping");
             None
         }
         ended = &mut running.site => Some(ended),
@@ -172,6 +176,7 @@ struct Running {
     app: App,
     site: JoinHandle<std::io::Result<()>>,
     sweeper: JoinHandle<()>,
+    heartbeat: JoinHandle<()>,
     shutdown: CancellationToken,
     admin_socket: AdminSocket,
     #[cfg(feature = "sandbox")]
@@ -183,6 +188,7 @@ impl Running {
     async fn stop(self, ended: Option<SiteEnd>) -> Result<(), Failure> {
         self.shutdown.cancel();
         self.sweeper.abort();
+        self.heartbeat.abort();
         let ended = match ended {
             None => clock::timeout(SITE_STOPS_WITHIN, self.site).await.ok(),
             ended => ended,
@@ -242,76 +248,6 @@ impl Signals {
     }
 }
 
-fn engine_options(config: &Config) -> engine::Options {
-    let whatsapp = &config.whatsapp;
-    engine::Options {
-        url: whatsapp.url.clone(),
-        device_name: whatsapp.device_name.clone(),
-        connect_timeout: Duration::from_secs(whatsapp.connect_timeout_seconds.into()),
-        ack_timeout: Duration::from_secs(whatsapp.ack_timeout_seconds.into()),
-        max_sessions: config.limits.max_instances as usize,
-    }
-}
-
-fn webhook_options(config: &Config, state: &State) -> Result<webhooks::Options, Failure> {
-    let settings = &config.webhooks;
-    let allow_private = settings
-        .allow_private
-        .iter()
-        .map(|network| network.parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| Failure::Usage("webhooks.allow_private must name networks such as 192.168.1.0/24".into()))?;
-    Ok(webhooks::Options {
-        policy: Policy {
-            allow_private,
-            allow_http: settings.allow_http,
-        },
-        timeout: Duration::from_secs(settings.timeout_seconds.into()),
-        secrets: SecretBox::new(state.secrets_key.bytes()),
-    })
-}
-
-fn site_options(config: &Config, page: &str) -> http::Options {
-    let origins = &config.cors.origins;
-    http::Options {
-        // To the site, no names are all names.
-        cors_origins: if origins.iter().any(|origin| origin == "*") {
-            Vec::new()
-        } else {
-            origins.clone()
-        },
-        page: page.to_owned(),
-        max_connections: config.limits.max_connections as usize,
-        #[cfg(feature = "sandbox")]
-        simulator: None,
-    }
-}
-
-fn app_options(config: &Config, state: &State) -> app::Options {
-    let limits = &config.limits;
-    app::Options {
-        pepper: *state.pepper.bytes(),
-        burst: limits.burst,
-        per_second: limits.per_second,
-        max_streams_per_key: limits.max_streams_per_key,
-        told_limits: app::system::Limits {
-            journal_max_age_days: config.journal.max_age_days,
-            journal_max_bytes: config.journal.max_bytes,
-            messages_days: LOG_DAYS,
-            deliveries_days_after_success: days(KEPT_AFTER_SUCCESS),
-            deliveries_days_otherwise: days(KEPT_OTHERWISE),
-            audit_max_age_days: config.audit.max_age_days,
-            audit_max_rows: config.audit.max_rows,
-            max_instances: limits.max_instances,
-            max_streams_per_key: limits.max_streams_per_key,
-        },
-    }
-}
-
-fn days(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX)
-}
-
 /// The address as a person can open it: "every address of this machine" is none that a browser knows.
 fn page_address(address: SocketAddr) -> String {
     let ip = match address.ip() {
@@ -323,14 +259,7 @@ fn page_address(address: SocketAddr) -> String {
 }
 
 /// Removes what is too old or too much, at start and then every ten minutes.
-async fn sweep(store: Store, config: Config) {
-    let limits = SweepLimits {
-        journal_age: DAY * config.journal.max_age_days,
-        journal_bytes: config.journal.max_bytes,
-        log_age: DAY * LOG_DAYS,
-        audit_age: DAY * config.audit.max_age_days,
-        audit_rows: config.audit.max_rows,
-    };
+async fn sweep(store: Store, limits: SweepLimits) {
     loop {
         match store.sweep(limits).await {
             Ok(swept) => tracing::debug!(events = swept.events, "old data removed"),

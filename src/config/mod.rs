@@ -118,7 +118,8 @@ pub struct Log {
     /// `info,whatisup::engine=debug`; directives that name other programs' modules may bring phone numbers and
     /// contents into the log.
     pub level: String,
-    /// `text` for people and journald, `json` for log collectors: one object a line.
+    /// `text` for people, and for journald where standard error goes there; `json` for log collectors, one object a
+    /// line; `journal` for journald in any case: priorities instead of times.
     pub format: LogFormat,
 }
 
@@ -135,11 +136,13 @@ impl Default for Log {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people and journald.
+    /// For people, and for journald where it reads.
     #[default]
     Text,
     /// For log collectors.
     Json,
+    /// For journald in any case.
+    Journal,
 }
 
 /// `limits.*`

@@ -98,7 +98,14 @@ pub async fn serve(
         .chain(admin)
         .map(|listener| connection::serve(listener, site.clone()))
         .collect();
-    shutdown.cancelled().await;
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        // Told to nobody, a door that crashed would stay shut while the gateway goes on.
+        Some(ended) = serving.join_next() => {
+            let crash = ended.err().map_or_else(|| "a listener ended".into(), Box::<dyn std::error::Error + Send + Sync>::from);
+            return Err(std::io::Error::other(crash));
+        }
+    }
     // Streams have no end of their own; everything else finishes by itself.
     bus.close();
     while let Some(ended) = serving.join_next().await {

@@ -170,6 +170,22 @@ impl Store {
         self.submit(CLASS, work).await
     }
 
+    /// Whether new work is taken: asks the writer, which does nothing for it. Errors: those that a write would meet now.
+    ///
+    /// While the store is broken the writer is left alone: it tries to open it again by itself, at its own pace.
+    pub async fn check(&self) -> Result<(), WriteError> {
+        match &*self.shared.slot.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(_) => {}
+            Slot::Broken => {
+                return Err(WriteError::Failed(
+                    "the disk failed and the store is not back yet".into(),
+                ));
+            }
+            Slot::Closed => return Err(WriteError::Closed),
+        }
+        self.write_lazily(|_| Ok(())).await
+    }
+
     async fn submit<T, F>(&self, class: Class, work: F) -> Result<T, WriteError>
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, WriteError> + Send + 'static,

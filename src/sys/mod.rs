@@ -1,7 +1,8 @@
-//! The floor of the house: time, paths, what the operating system gives. Knows nothing of the product.
+//! The floor of the house: time, paths, what the operating system gives and its service manager is told. Knows nothing of the product.
 
 pub mod clock;
 pub mod disk;
 pub mod paths;
 pub mod process;
 pub mod secret;
+pub mod service;

@@ -7,7 +7,11 @@
 
 mod format;
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -22,6 +26,17 @@ const QUIET_LIBRARIES: &str = "off,warp=warn,hyper=warn,rustls=warn";
 /// The library writes pairing codes into its log as it makes them; whoever reads one may link the account. Comes last,
 /// so that no setting opens it.
 const SECRETS: &str = "Client/PairCode=off";
+
+/// What the setting `log.format` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// For people, or for journald where it reads.
+    Text,
+    /// One object a line.
+    Json,
+    /// For journald, also where nobody would think that it reads.
+    Journal,
+}
 
 /// Where and how lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,16 +71,13 @@ pub fn filter(level: &str) -> Result<EnvFilter, ParseError> {
 }
 
 /// Starts the log of this process. Called once, before anything else may want to speak.
-pub fn start(level: &str, json: bool) -> Result<(), StartError> {
-    let form = match (
-        json,
-        std::env::var_os("JOURNAL_STREAM").is_some(),
-        std::io::stderr().is_terminal(),
-    ) {
-        (true, ..) => Form::Json,
-        (_, _, true) => Form::Terminal,
-        (_, true, false) => Form::Journal,
-        (_, false, false) => Form::Plain,
+pub fn start(level: &str, format: Format) -> Result<(), StartError> {
+    let form = match format {
+        Format::Json => Form::Json,
+        Format::Journal => Form::Journal,
+        Format::Text if std::io::stderr().is_terminal() => Form::Terminal,
+        Format::Text if journald_reads() => Form::Journal,
+        Format::Text => Form::Plain,
     };
     let registry = tracing_subscriber::registry().with(filter(level)?);
     let layer = tracing_subscriber::fmt::layer()
@@ -89,6 +101,21 @@ pub fn start(level: &str, json: bool) -> Result<(), StartError> {
     }
     log_panics();
     Ok(())
+}
+
+/// Whether standard error goes to journald. A program that journald's service has started may have sent it elsewhere
+/// since, and the variable is inherited all the same, so it names the stream that it is about.
+fn journald_reads() -> bool {
+    let named = std::env::var_os("JOURNAL_STREAM");
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let stream = stderr.and_then(|stderr| File::from(stderr).metadata());
+    stream.is_ok_and(|stream| is_stream(named.as_deref(), stream.dev(), stream.ino()))
+}
+
+/// Whether `DEVICE:INODE` names this one.
+fn is_stream(named: Option<&OsStr>, device: u64, inode: u64) -> bool {
+    let numbers = named.and_then(OsStr::to_str).and_then(|text| text.split_once(':'));
+    numbers.is_some_and(|(dev, ino)| dev.parse() == Ok(device) && ino.parse() == Ok(inode))
 }
 
 /// The log could not be started.
@@ -198,6 +225,16 @@ mod tests {
             || tracing::warn!(target: "whatisup", { instance.id = "inst_1" }, "careful"),
         );
         assert_eq!(log, "<4>whatisup: careful instance.id=\"inst_1\"\n");
+    }
+
+    #[test]
+    fn journald_reads_only_the_stream_that_is_named() {
+        let named = |text: &str| is_stream(Some(OsStr::new(text)), 8, 15);
+        assert!(named("8:15"));
+        for other in ["8:16", "9:15", "15:8", "8", "8:", "", ":", "8:15:1", "x:y"] {
+            assert!(!named(other), "{other}");
+        }
+        assert!(!is_stream(None, 8, 15));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -232,6 +233,11 @@ impl Gateway {
     /// Sends SIGTERM without waiting.
     pub fn terminate(&self) {
         self.process.terminate();
+    }
+
+    /// Asks it to read its settings again, without waiting.
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
     }
 
     /// Waits for it to end by itself.

@@ -1,0 +1,4 @@
+//! The gateway as something that is operated: started by a service manager, watched, told to read its settings again,
+//! stopped.
+
+mod manager;
