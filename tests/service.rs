@@ -1,4 +1,5 @@
 //! The gateway as something that is operated: started by a service manager, watched, told to read its settings again,
 //! stopped.
 
+mod listening;
 mod manager;

@@ -56,7 +56,7 @@ pub struct Shown {
     pub last_used_at: Timestamp,
     /// When it ends if it is not used any more: after 7 days, and after 30 in any case.
     pub expires_at: Timestamp,
-    /// From where the password was given; behind a proxy, the proxy.
+    /// From where the password was given; behind a proxy that the gateway was not told of, the proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// What the browser calls itself.

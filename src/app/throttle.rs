@@ -169,9 +169,9 @@ fn make_room(records: &mut HashMap<Guesser, Record>, now: Moment) {
 
 fn paused(guesser: Guesser, wait: Duration) -> Error {
     let message = match guesser {
-        // True behind a proxy as well, where everybody has its address.
+        // True behind a proxy as well, where everybody has its address unless the gateway knows of it.
         Guesser::Address(_) => {
-            "Too many wrong passwords came from the address that this request came from; behind a proxy that is everybody. Wait as long as Retry-After says. Who is signed in stays signed in, and `whatisup password` on the machine sets a new password at once."
+            "Too many wrong passwords came from the address that this request came from; behind a reverse proxy that the gateway was not told of (--behind-proxy) that is everybody. Wait as long as Retry-After says. Who is signed in stays signed in, and `whatisup password` on the machine sets a new password at once."
         }
         Guesser::Login(_) => {
             "Too many wrong passwords with this sign-in. Wait as long as Retry-After says; everything else goes on."

@@ -165,6 +165,7 @@ pub enum Command {
 #[command(after_help = concat!(
     "Examples:\n  ", program!(), " serve\n  ",
     program!(), " serve --listen 127.0.0.1:0 --state ./state\n  ",
+    program!(), " serve --listen 0.0.0.0:8080 --behind-proxy\n  ",
     "WHATISUP_LOG_FORMAT=json ", program!(), " serve --config /etc/whatisup/whatisup.toml\n\n",
     "SIGTERM and SIGINT end it cleanly; a second one ends it at once."
 ))]
@@ -172,6 +173,13 @@ pub struct Serve {
     /// Address and port of the API and the page; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<OsString>,
+    /// A reverse proxy is in front and nobody else reaches the port: listen beyond this machine, and believe the proxy
+    /// who the caller is
+    #[arg(long, conflicts_with = "insecure")]
+    pub behind_proxy: bool,
+    /// Listen beyond this machine without TLS: everybody on the way can read keys and messages
+    #[arg(long)]
+    pub insecure: bool,
     /// How much is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<OsString>,
@@ -186,7 +194,18 @@ pub struct Serve {
 impl Serve {
     /// The flags that are settings.
     pub fn flags(&self) -> Vec<Flag> {
-        [
+        let switches = [
+            ("--behind-proxy", "behind_proxy", self.behind_proxy),
+            ("--insecure", "insecure", self.insecure),
+        ]
+        .into_iter()
+        .filter(|(.., is_given)| *is_given)
+        .map(|(flag, path, _)| Flag {
+            flag: flag.into(),
+            path: path.into(),
+            value: "true".into(),
+        });
+        let values = [
             ("--listen", "listen", &self.listen),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
@@ -198,8 +217,8 @@ impl Serve {
                 path: path.into(),
                 value: value.clone()?,
             })
-        })
-        .collect()
+        });
+        switches.chain(values).collect()
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn site(config: &Config, page: &str) -> http::Options {
     http::Options {
         cors_origins: cors_origins(config),
         page: page.to_owned(),
+        behind_proxy: config.behind_proxy,
         max_connections: config.limits.max_connections as usize,
         #[cfg(feature = "sandbox")]
         simulator: None,

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use super::sockets::{self, AdminSocket};
 use super::state::State;
 use crate::app::App;
 use crate::bus::Bus;
-use crate::config::Config;
+use crate::config::{Config, exposure};
 use crate::engine::{self, Engine};
 use crate::http;
 use crate::store::{Store, SweepLimits};
@@ -41,6 +40,10 @@ const SWEEP_EVERY: Duration = Duration::from_mins(10);
 
 pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> {
     let config = context.config();
+    // Before anything is touched.
+    if let Some(refusal) = exposure(config) {
+        return Err(Failure::Usage(refusal));
+    }
     telemetry::start(&config.log.level, options::log_format(config))
         .map_err(|error| Failure::Usage(error.to_string()))?;
     for warning in &context.loaded.warnings {
@@ -54,7 +57,15 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     // From here on a signal ends the program cleanly, whatever has been opened by then.
     let mut signals = Signals::listen()?;
     let tcp = sockets::listen(config.listen).await?;
-    let address = local_address(&tcp)?;
+    let address = tcp
+        .local_addr()
+        .map_err(|error| Failure::Failed(format!("the port has no address: {error}")))?;
+    if config.insecure && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            %address,
+            "insecure: keys, messages and the page's cookie cross the network readable to everybody on the way"
+        );
+    }
     let state = State::prepare(context)?;
     for warning in &state.warnings {
         tracing::warn!("{warning}");
@@ -142,20 +153,6 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     let stopped = running.stop(stopped_by_itself).await;
     second.abort();
     stopped
-}
-
-/// The bound address; a warning when it is more than this machine's own.
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::Failed(format!("the port has no address: {error}")))?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(
-            %address,
-            "the API is reachable from other machines without TLS; put a reverse proxy in front of it"
-        );
-    }
-    Ok(address)
 }
 
 /// Registers the key that the installation's script has chosen. Only at the first start: a key that was revoked since

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use layers::{ConfigError, Flag, Layers, Loaded, Source, load};
 pub use reference::{Kind, Setting, settings};
 pub use show::commented_toml;
-pub use validate::is_loopback;
+pub use validate::{exposure, is_loopback};
 
 use crate::sys::secret::Secret;
 
@@ -29,9 +29,16 @@ use crate::sys::secret::Secret;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The address and port of the HTTP API and the page. Port 0 picks a free one; the log says which. Keep it on
-    /// loopback and put a reverse proxy with TLS in front of it.
+    /// loopback and put a reverse proxy with TLS in front of it; any other address needs `behind_proxy` or `insecure`.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Whether a reverse proxy is in front and nobody else can reach the port. Then the gateway may listen on addresses
+    /// beyond loopback, the caller's address is the last one in `X-Forwarded-For`, and `X-Forwarded-Proto: https` makes
+    /// the page's cookie one for https alone. Whoever reaches the port past the proxy can forge both.
+    pub behind_proxy: bool,
+    /// Whether to listen on addresses beyond loopback without TLS: keys, messages and the page's cookie then cross the
+    /// network readable. For a network where you trust everybody.
+    pub insecure: bool,
     /// The folder that holds everything the gateway must remember. Default: `$STATE_DIRECTORY` as a systemd service,
     /// else `$XDG_STATE_HOME/whatisup`, else `~/.local/state/whatisup`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +86,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            behind_proxy: false,
+            insecure: false,
             state: None,
             admin_socket: None,
             bootstrap_key: None,

@@ -9,6 +9,13 @@ use crate::domain::access::password_problem;
 pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let mut check = |path: &'static str, problem: Option<String>| found.extend(problem.map(|problem| (path, problem)));
+    check(
+        "insecure",
+        (config.insecure && config.behind_proxy).then(|| {
+            "cannot be together with behind_proxy: whoever reaches the port past the proxy could name any address as its own; choose one of them"
+                .into()
+        }),
+    );
     check("whatsapp.url", whatsapp_url(&config.whatsapp.url));
     check("whatsapp.device_name", device_name(&config.whatsapp.device_name));
     check(
@@ -80,6 +87,23 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         at_least(config.webhooks.timeout_seconds.into(), 1),
     );
     found
+}
+
+/// Why the gateway may not listen where the settings say, if so.
+///
+/// Asked by who is about to listen: a command that only talks to a running server must not stumble over it, because
+/// `serve` may have been given the flag on its own command line.
+pub fn exposure(config: &Config) -> Option<String> {
+    if config.listen.ip().to_canonical().is_loopback() || config.behind_proxy || config.insecure {
+        return None;
+    }
+    let (listen, port) = (config.listen, config.listen.port());
+    Some(format!(
+        "listen: {listen} is reachable from other machines, and without TLS keys, messages and the page's cookie would cross the network readable. Choose one:\n  \
+         - keep it on this machine, --listen 127.0.0.1:{port}, and let a reverse proxy here (Caddy, nginx, Traefik) speak TLS\n  \
+         - --behind-proxy (behind_proxy = true) when the reverse proxy is another machine or container, and nobody else can reach the port\n  \
+         - --insecure (insecure = true) for a network where you trust everybody, at your own risk"
+    ))
 }
 
 fn network_problem(text: &str) -> Option<String> {
@@ -159,6 +183,38 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         assert_eq!(problems(&Config::default()), []);
+    }
+
+    #[test]
+    fn beyond_loopback_is_refused_unless_somebody_said_how_it_is_meant() {
+        let config = |listen: &str, behind_proxy, insecure| Config {
+            listen: listen.parse().unwrap(),
+            behind_proxy,
+            insecure,
+            ..Config::default()
+        };
+        for own in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(exposure(&config(own, false, false)), None, "{own}");
+        }
+        for open in [
+            "0.0.0.0:80",
+            "[::]:80",
+            "192.168.1.2:80",
+            "10.0.0.1:80",
+            "203.0.113.7:80",
+            "[2001:db8::1]:80",
+            "[fe80::1]:80",
+            "[::ffff:192.168.1.2]:80",
+            "[::ffff:0.0.0.0]:80",
+        ] {
+            let refusal = exposure(&config(open, false, false)).unwrap();
+            for way in ["--listen 127.0.0.1:80", "--behind-proxy", "--insecure"] {
+                assert!(refusal.contains(way), "{open}: {refusal}");
+            }
+            assert_eq!(exposure(&config(open, true, false)), None, "{open}");
+            assert_eq!(exposure(&config(open, false, true)), None, "{open}");
+        }
+        assert_eq!(problems(&config("0.0.0.0:80", true, true)).len(), 1);
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub struct Actor {
     /// The key's name at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The address of the connection; behind a reverse proxy that is the proxy's.
+    /// The caller's address; behind a reverse proxy that the gateway was not told of (`behind_proxy`), the proxy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub address: Option<IpAddr>,

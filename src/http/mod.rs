@@ -10,6 +10,7 @@ mod cors;
 mod docs;
 mod error;
 mod fields;
+mod forwarded;
 mod metrics;
 mod openapi;
 mod reply;
@@ -41,6 +42,8 @@ use site::{Arrival, Site};
 pub struct Options {
     /// Origins whose pages may call the API from a browser; empty means every origin (a key is needed anyway).
     pub cors_origins: Vec<String>,
+    /// Whether only a reverse proxy reaches the port, so that what it says of callers is believed.
+    pub behind_proxy: bool,
     /// The address of the page as a person can open it, for one-time links.
     pub page: String,
     /// Connections that may be open at once; more wait in the kernel's queue.
@@ -54,6 +57,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cors_origins: Vec::new(),
+            behind_proxy: false,
             page: "http://127.0.0.1:8080".to_owned(),
             max_connections: 20_000,
             #[cfg(feature = "sandbox")]

@@ -7,6 +7,7 @@ use cookie::{Cookie, SameSite};
 use http::header::{COOKIE, HOST, HeaderName, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::forwarded;
 use crate::domain::access::Login;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -33,32 +34,34 @@ pub fn given<'a>(headers: &'a HeaderMap, name: &str) -> Vec<Cookie<'a>> {
 }
 
 /// `Set-Cookie` for a new sign-in.
-pub fn set(name: &str, value: &str, headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn set(name: &str, value: &str, secure: bool) -> Option<HeaderValue> {
     let life = i64::try_from(Login::LIFE.as_secs()).unwrap_or(i64::MAX);
-    header(name, value, life, headers)
+    header(name, value, life, secure)
 }
 
 /// `Set-Cookie` that takes it away.
-pub fn clear(name: &str, headers: &HeaderMap) -> Option<HeaderValue> {
-    header(name, "", 0, headers)
+pub fn clear(name: &str, secure: bool) -> Option<HeaderValue> {
+    header(name, "", 0, secure)
 }
 
-fn header(name: &str, value: &str, seconds: i64, headers: &HeaderMap) -> Option<HeaderValue> {
+fn header(name: &str, value: &str, seconds: i64, secure: bool) -> Option<HeaderValue> {
     let cookie = Cookie::build((name, value))
         .http_only(true)
         .same_site(SameSite::Strict)
         .path("/")
         .max_age(cookie::time::Duration::seconds(seconds))
-        .secure(over_tls(headers))
+        .secure(secure)
         .build();
     let mut header = HeaderValue::from_str(&cookie.to_string()).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
 
-/// Whether the page was loaded over TLS, as only its origin tells: the proxy speaks plain HTTP with us.
-fn over_tls(headers: &HeaderMap) -> bool {
-    text(headers, &ORIGIN).is_some_and(|origin| origin.starts_with("https://"))
+/// Whether the page was loaded over TLS: its origin tells, or a proxy that is believed. The proxy speaks plain HTTP with
+/// us.
+pub fn over_tls(headers: &HeaderMap, behind_proxy: bool) -> bool {
+    let origin = text(headers, &ORIGIN);
+    origin.is_some_and(|origin| origin.starts_with("https://")) || forwarded::is_https(headers, behind_proxy)
 }
 
 /// Why a request does not come from our own page, if so. What tells neither way is no browser's, or an old one's `GET`.
@@ -175,16 +178,24 @@ mod tests {
 
     #[test]
     fn the_cookie_is_for_this_site_and_no_script() {
-        let plain = set("whatisup_X", "v", &headers(&[("origin", "http://a")])).unwrap();
+        let plain = set("whatisup_X", "v", false).unwrap();
         assert_eq!(
             plain.to_str().unwrap(),
             "whatisup_X=v; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
         );
-        let tls = headers(&[("origin", "https://a")]);
-        assert!(set("x", "v", &tls).unwrap().to_str().unwrap().contains("; Secure"));
-        let cleared = clear("x", &tls).unwrap();
+        assert!(set("x", "v", true).unwrap().to_str().unwrap().contains("; Secure"));
+        let cleared = clear("x", true).unwrap();
         let cleared = cleared.to_str().unwrap();
         assert!(cleared.starts_with("x=;") && cleared.contains("Max-Age=0"), "{cleared}");
+    }
+
+    #[test]
+    fn the_cookie_is_for_https_where_the_page_or_a_believed_proxy_says_so() {
+        let https = [("x-forwarded-proto", "https")];
+        assert!(over_tls(&headers(&[("origin", "https://a")]), false));
+        assert!(over_tls(&headers(&https), true));
+        assert!(!over_tls(&headers(&https), false));
+        assert!(!over_tls(&headers(&[("origin", "http://a")]), true));
     }
 
     #[test]

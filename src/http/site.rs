@@ -3,7 +3,8 @@
 //! Once path and method are found nothing is a warp rejection any more: a rejection that escapes would fall through to
 //! whatever filter comes next and answer something else entirely.
 
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
+use std::sync::{Arc, Once, OnceLock};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, DATE};
@@ -16,7 +17,7 @@ use super::call::{Call, Query};
 use super::connection::Peer;
 use super::reply::Reply;
 use super::route::{self, Access, Found, Route};
-use super::{Options, cors, error, openapi, session, ui};
+use super::{Options, cors, error, forwarded, openapi, session, ui};
 use crate::app::limits::Allowance;
 use crate::app::{App, authentication, stream_tokens};
 use crate::domain::access::Caller;
@@ -39,6 +40,8 @@ pub struct Site {
     pub shutdown: CancellationToken,
     openapi: OnceLock<Bytes>,
     cookie: OnceLock<String>,
+    /// Said once that a proxy seems to be in front.
+    hint_at_proxy: Once,
 }
 
 /// What arrived, before anybody looked at it.
@@ -75,6 +78,7 @@ impl Site {
             shutdown,
             openapi: OnceLock::new(),
             cookie: OnceLock::new(),
+            hint_at_proxy: Once::new(),
         }
     }
 
@@ -135,11 +139,9 @@ impl Site {
         trace.route = route.id;
         trace.private = matches!(route.access, Access::Page | Access::Login);
         let query = Query::parse(&arrival.query);
-        let address = match arrival.peer {
-            Peer::Address(peer) => Some(peer.ip().to_canonical()),
-            Peer::Owner => None,
-        };
-        let caller = self.recognise(arrival, route, &query)?.asking(trace.request, address);
+        let address = self.address(arrival);
+        let caller = self.recognise(arrival, address, route, &query)?;
+        let caller = caller.asking(trace.request, address);
         trace.private |= caller.login.is_some();
         trace.allowance = self.app.limits.peek(&caller);
         self.admit(route, &caller, trace)?;
@@ -166,12 +168,34 @@ impl Site {
             .unwrap_or_else(|crash| Err(Error::internal(crash)))
     }
 
+    /// From which address somebody calls; `None` for the owner on the admin socket.
+    fn address(&self, arrival: &Arrival) -> Option<IpAddr> {
+        let Peer::Address(peer) = arrival.peer else {
+            return None;
+        };
+        if !self.options.behind_proxy && arrival.headers.contains_key(forwarded::FOR) {
+            self.hint_at_proxy.call_once(|| {
+                tracing::warn!(
+                    "a request came with X-Forwarded-For, which is ignored; if a reverse proxy is in front, start with --behind-proxy, else all its callers count as one"
+                );
+            });
+        }
+        let behind_proxy = self.options.behind_proxy;
+        Some(forwarded::address(peer.ip(), &arrival.headers, behind_proxy))
+    }
+
     /// Who calls. An address that failed too often is refused before anything is hashed.
-    fn recognise(&self, arrival: &Arrival, route: &Route, query: &Query) -> Result<Caller, Error> {
+    fn recognise(
+        &self,
+        arrival: &Arrival,
+        address: Option<IpAddr>,
+        route: &Route,
+        query: &Query,
+    ) -> Result<Caller, Error> {
         if route.access == Access::Open {
             return Ok(Caller::OWNER);
         }
-        let Peer::Address(peer) = arrival.peer else {
+        let Some(address) = address else {
             return Ok(Caller::OWNER);
         };
         if route.access == Access::Owner {
@@ -188,7 +212,6 @@ impl Site {
         if !shows_key && let Some(caller) = self.signed_in(arrival)? {
             return Ok(caller);
         }
-        let address = peer.ip();
         let token = credential(&arrival.headers, route, query);
         let shown = token.as_ref().ok().copied();
         if !shown.is_some_and(|token| self.app.keys.recently_good(token)) {

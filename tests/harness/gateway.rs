@@ -36,6 +36,7 @@ const LOOKED_AT_EVERY: Duration = Duration::from_millis(25);
 /// How to start a gateway.
 pub struct Setup {
     program: PathBuf,
+    host: &'static str,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
 }
@@ -70,9 +71,17 @@ impl Setup {
     pub fn of(program: PathBuf) -> Self {
         Self {
             program,
+            host: "127.0.0.1",
             args: Vec::new(),
             env: Vec::new(),
         }
+    }
+
+    /// On other addresses than this machine's own; it is called there all the same.
+    #[must_use]
+    pub fn listening_on(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
     }
 
     /// Adds an argument of `serve`.
@@ -122,7 +131,7 @@ impl Setup {
             command.env_remove(name);
         }
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--state"])
+            .args(["serve", "--listen", &format!("{}:{port}", self.host), "--state"])
             .arg(state)
             .args(&self.args)
             // A bucket for people would make tests wait; the limits have a test of their own.

@@ -272,9 +272,13 @@ fn visitor(call: &Call) -> Visitor {
     }
 }
 
+fn is_secure(call: &Call) -> bool {
+    session::over_tls(&call.headers, call.site.options.behind_proxy)
+}
+
 fn signed_in_reply(call: &Call, signed_in: &SignedIn) -> Result<Reply, Error> {
     let mut reply = Reply::created(&format!("/v1/sessions/{}", signed_in.session.id), &signed_in.session);
-    if let Some(cookie) = session::set(call.site.cookie_name()?, signed_in.cookie.expose(), &call.headers) {
+    if let Some(cookie) = session::set(call.site.cookie_name()?, signed_in.cookie.expose(), is_secure(call)) {
         reply.set(SET_COOKIE, cookie);
     }
     Ok(reply)
@@ -282,7 +286,7 @@ fn signed_in_reply(call: &Call, signed_in: &SignedIn) -> Result<Reply, Error> {
 
 fn signed_out_reply(call: &Call) -> Result<Reply, Error> {
     let mut reply = Reply::deleted();
-    if let Some(cookie) = session::clear(call.site.cookie_name()?, &call.headers) {
+    if let Some(cookie) = session::clear(call.site.cookie_name()?, is_secure(call)) {
         reply.set(SET_COOKIE, cookie);
     }
     Ok(reply)
