@@ -3,3 +3,5 @@
 
 mod listening;
 mod manager;
+mod reload;
+mod stopping;

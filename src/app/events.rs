@@ -4,7 +4,7 @@
 //! the bus at the journal's head: [`Bus::join`] refuses while there is more to read, so there is no seam.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const CAUGHT_UP: &[u8] = b": caught up\n\n";
 /// Open event streams by key or sign-in, so that they can be counted and ended.
 #[derive(Clone)]
 pub struct Streams {
-    max_per_key: u32,
+    max_per_key: Arc<AtomicU32>,
     open: Arc<Mutex<HashMap<Holder, Open>>>,
     /// How many are open, of keys and of the owner.
     all: Arc<AtomicUsize>,
@@ -51,7 +51,7 @@ impl Streams {
     /// No streams yet; at most `max_per_key` of one key or sign-in.
     pub fn new(max_per_key: u32) -> Self {
         Self {
-            max_per_key,
+            max_per_key: Arc::new(max_per_key.into()),
             open: Arc::default(),
             all: Arc::default(),
         }
@@ -63,8 +63,13 @@ impl Streams {
     }
 
     /// How many one key may hold open.
-    pub const fn max_per_key(&self) -> u32 {
-        self.max_per_key
+    pub fn max_per_key(&self) -> u32 {
+        self.max_per_key.load(Ordering::Relaxed)
+    }
+
+    /// From now on this many; what is open stays open.
+    pub fn set_max_per_key(&self, max: u32) {
+        self.max_per_key.store(max, Ordering::Relaxed);
     }
 
     /// How many this key or sign-in holds open.
@@ -85,7 +90,7 @@ impl Streams {
         };
         let mut all = self.open();
         let open = all.entry(holder).or_default();
-        if open.count >= self.max_per_key {
+        if open.count >= self.max_per_key() {
             return Err(Error::new(
                 Code::TooManyStreams,
                 format!(

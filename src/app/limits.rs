@@ -17,6 +17,7 @@ use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Holder};
 use crate::domain::error::{Code, Error};
 use crate::sys::clock::{self, Moment};
+use crate::sys::current::Current;
 
 /// Failed authentications that one client address may cause at once, and a second in the long run.
 const STRANGER: Rate = Rate {
@@ -28,7 +29,7 @@ const STRANGER: Rate = Rate {
 const SWEEP_AT: usize = 4_096;
 
 /// A bucket's size and how fast it fills.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Rate {
     burst: u32,
     per_second: u32,
@@ -106,7 +107,8 @@ impl<K: Eq + Hash> Buckets<K> {
 
 /// Every bucket of the process.
 pub struct Limits {
-    keys: Option<Buckets<Holder>>,
+    /// Replaced as a whole when the rate changes: everybody begins with a full bucket then.
+    keys: Current<Option<Buckets<Holder>>>,
     strangers: Buckets<IpAddr>,
 }
 
@@ -114,14 +116,24 @@ impl Limits {
     /// Buckets of `burst` tokens that fill at `per_second`; a burst of 0 switches the limits of keys off.
     pub fn new(burst: u32, per_second: u32) -> Self {
         Self {
-            keys: (burst > 0).then(|| Buckets::new(Rate { burst, per_second })),
+            keys: Current::new(buckets(Rate { burst, per_second })),
             strangers: Buckets::new(STRANGER),
+        }
+    }
+
+    /// From now on another rate for keys and sign-ins; the same one again changes nothing.
+    pub fn set(&self, burst: u32, per_second: u32) {
+        let rate = Rate { burst, per_second };
+        let now = (*self.keys.get()).as_ref().map(|buckets| buckets.rate);
+        let is_same = now.map_or(burst == 0, |now| now == rate);
+        if !is_same {
+            self.keys.set(buckets(rate));
         }
     }
 
     /// Takes one request from the caller's bucket. `None`: no limit applies.
     pub fn take(&self, caller: &Caller) -> Result<Option<Allowance>, Allowance> {
-        match (&self.keys, caller.holder()) {
+        match (&*self.keys.get(), caller.holder()) {
             (Some(buckets), Some(holder)) => buckets.take(holder).map(Some),
             _ => Ok(self.peek(caller)),
         }
@@ -129,7 +141,8 @@ impl Limits {
 
     /// What is left in the caller's bucket; the owner on the admin socket has a full one. `None`: limits are off.
     pub fn peek(&self, caller: &Caller) -> Option<Allowance> {
-        let buckets = self.keys.as_ref()?;
+        let keys = self.keys.get();
+        let buckets = (*keys).as_ref()?;
         Some(match &caller.holder() {
             Some(holder) => buckets.peek(holder),
             None => buckets.allowance(Duration::ZERO),
@@ -154,6 +167,11 @@ impl Limits {
         // An empty bucket refuses the next attempt; there is nothing more to take.
         let _ = self.strangers.take(subnet(address));
     }
+}
+
+/// Buckets of this rate; a burst of 0 is none.
+fn buckets(rate: Rate) -> Option<Buckets<Holder>> {
+    (rate.burst > 0).then(|| Buckets::new(rate))
 }
 
 /// Whoever has one IPv6 address usually has its whole /64.
@@ -201,7 +219,7 @@ pub fn get(app: &App, caller: &Caller) -> Report {
     Report {
         requests: app.limits.peek(caller).map(|allowance| RequestLimit {
             burst: allowance.burst,
-            per_second: app.limits.keys.as_ref().map_or(0, |keys| keys.rate.per_second),
+            per_second: (*app.limits.keys.get()).as_ref().map_or(0, |keys| keys.rate.per_second),
             remaining: allowance.remaining,
             full_at: clock::now().plus(allowance.full_in),
         }),
@@ -251,6 +269,20 @@ mod tests {
         for _ in 0..1_000 {
             assert_eq!(limits.take(&caller(1)), Ok(None));
         }
+    }
+
+    #[test]
+    fn another_rate_counts_at_once_and_the_same_one_forgets_nothing() {
+        let limits = Limits::new(3, 1);
+        limits.take(&caller(1)).unwrap();
+        limits.set(3, 1);
+        assert_eq!(limits.peek(&caller(1)).unwrap().remaining, 2);
+        limits.set(10, 1);
+        assert_eq!(limits.peek(&caller(1)).unwrap().remaining, 10);
+        limits.set(0, 1);
+        assert_eq!(limits.take(&caller(1)), Ok(None));
+        limits.set(3, 1);
+        assert_eq!(limits.peek(&caller(1)).unwrap().remaining, 3);
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! Figures for whoever watches the gateway: gathered when asked, never kept beside what they count.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{App, system};
+use super::App;
+use super::system::{self, Door};
+use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
 use crate::domain::error::Error;
 use crate::domain::id::EndpointId;
-use crate::store::{Debt, Stats};
-use crate::sys::{clock, process};
+use crate::store::{Debt, ReadError, Stats};
+use crate::sys::clock;
+use crate::sys::disk::{self, Space};
+use crate::sys::process::{self, Descriptors, Memory};
 use crate::webhooks::metrics::Counters;
 
 /// Everything that is measured, at one moment.
@@ -21,8 +26,22 @@ pub struct Figures {
     pub subscribers: usize,
     /// Streams that were cut because they did not keep up.
     pub streams_cut: u64,
-    /// Memory in RAM.
-    pub resident_bytes: Option<u64>,
+    /// Event streams that are open.
+    pub streams_open: usize,
+    /// Accepted messages that WhatsApp has not acknowledged.
+    pub outbox: u64,
+    /// Whether `/readyz` says so.
+    pub ready: bool,
+    /// The disk behind the state folder.
+    pub disk: Option<Space>,
+    /// Memory of the process.
+    pub memory: Option<Memory>,
+    /// Processor time of the process.
+    pub cpu_time: Option<Duration>,
+    /// File descriptors of the process.
+    pub descriptors: Option<Descriptors>,
+    /// When the process started.
+    pub started_at: Timestamp,
     /// Webhook endpoints that are not deleted.
     pub endpoints: Vec<EndpointFigures>,
 }
@@ -45,13 +64,16 @@ pub struct EndpointFigures {
 }
 
 /// Gathers the figures; for keys that may see all instances.
-pub fn gather(app: &App, caller: &Caller) -> Result<Figures, Error> {
+pub async fn gather(app: &App, caller: &Caller, door: Door) -> Result<Figures, Error> {
     caller.require(Scope::InstancesRead)?;
     caller.require_unbound()?;
+    let ready = system::checks(app, door).await.all_pass();
     let now = clock::now();
     let mut counted = app.webhooks.metrics().snapshot();
-    let endpoints = app.store.read(|view| {
-        view.endpoints(None, usize::MAX, |_| true)?
+    let (outbox, endpoints) = app.store.read(|view| {
+        let outbox = view.backlog()?.outbox;
+        let endpoints = view
+            .endpoints(None, usize::MAX, |_| true)?
             .into_iter()
             .map(|endpoint| {
                 let debt = view.debt(endpoint.id, now)?;
@@ -61,18 +83,26 @@ pub fn gather(app: &App, caller: &Caller) -> Result<Figures, Error> {
                     counters: counted.remove(&endpoint.id).unwrap_or_default(),
                     debt,
                     oldest_due_seconds: debt.oldest_due_at.map_or(0.0, |due| now.since(due).as_secs_f64()),
-                    last_proven_seconds: health.last_success_at.map_or(0, crate::domain::Timestamp::seconds),
+                    last_proven_seconds: health.last_success_at.map_or(0, Timestamp::seconds),
                     failing: health.failing_since.is_some(),
                 })
             })
-            .collect()
+            .collect::<Result<_, ReadError>>()?;
+        Ok((outbox, endpoints))
     })?;
     Ok(Figures {
         instances: system::instances(app)?,
         store: app.store.stats()?,
         subscribers: app.bus.subscribers(),
         streams_cut: app.bus.cut(),
-        resident_bytes: process::memory().map(|memory| memory.resident),
+        streams_open: app.streams.open_in_all(),
+        outbox,
+        ready,
+        disk: disk::space(app.store.folder()),
+        memory: process::memory(),
+        cpu_time: process::cpu_time(),
+        descriptors: process::descriptors(),
+        started_at: app.started_at,
         endpoints,
     })
 }

@@ -11,6 +11,7 @@ pub mod events;
 pub mod instances;
 pub mod keys;
 pub mod limits;
+pub mod log;
 pub mod messages;
 pub mod metrics;
 pub mod passwords;
@@ -32,6 +33,7 @@ use crate::domain::id::CustomerId;
 use crate::engine::Engine;
 use crate::store::{ReadError, Store};
 use crate::sys::clock;
+use crate::sys::current::Current;
 use crate::webhooks::Webhooks;
 
 /// What the use cases are told once, at start.
@@ -71,7 +73,7 @@ pub struct App {
     /// When the process started.
     pub started_at: Timestamp,
     /// What `GET /v1/system` says of retention and limits.
-    pub told_limits: system::Limits,
+    pub told_limits: Current<system::Limits>,
 }
 
 impl App {
@@ -90,7 +92,7 @@ impl App {
             streams,
             limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),
             started_at: clock::now(),
-            told_limits: options.told_limits,
+            told_limits: options.told_limits.into(),
         }
     }
 }

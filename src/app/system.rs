@@ -1,6 +1,7 @@
 //! Whether the process is well, and how it does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,30 +9,109 @@ use serde::Serialize;
 use super::App;
 use crate::domain::Timestamp;
 use crate::domain::access::{Caller, Scope};
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::domain::id::EventId;
-use crate::store::SCHEMA;
+use crate::store::{SCHEMA, WriteError};
 use crate::sys::{clock, disk, process};
 
 /// Instances read at once while counting, so that a large installation is never whole in memory.
 const PAGE: usize = 500;
 
-/// The process is ready: the store answers.
+/// How long the store's writer may take to answer whoever asks whether the gateway is ready.
+const WRITER_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Says that a check is passed.
+const OK: &str = "ok";
+
+/// What the site knows about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Door {
+    /// Whether the port is open.
+    pub listening: bool,
+    /// Whether the end has begun.
+    pub stopping: bool,
+}
+
+/// What has to be right for the gateway to work. Each is `ok` or says what is wrong. Whether WhatsApp can be reached is
+/// none of them: an instance that is offline is told by its status and by the metrics, and another gateway would not
+/// reach it either.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ReadyChecks")]
+pub struct Checks {
+    /// Whether new work can be stored.
+    pub store: &'static str,
+    /// Whether sessions can run.
+    pub engine: &'static str,
+    /// Whether the port is open.
+    pub listener: &'static str,
+    /// Whether nobody has asked for the end.
+    pub lifecycle: &'static str,
+}
+
+impl Checks {
+    /// Whether each is passed.
+    pub fn all_pass(&self) -> bool {
+        self.failed().is_empty()
+    }
+
+    /// What is wrong.
+    fn failed(&self) -> Vec<&'static str> {
+        let all = [self.store, self.engine, self.listener, self.lifecycle];
+        all.into_iter().filter(|check| *check != OK).collect()
+    }
+}
+
+/// Asks every part.
+pub async fn checks(app: &App, door: Door) -> Checks {
+    let store = match clock::timeout(WRITER_ANSWERS_WITHIN, app.store.check()).await {
+        Ok(Ok(())) => OK,
+        Ok(Err(WriteError::Full)) => "the disk is full, new work is refused",
+        Ok(Err(WriteError::Closed)) => "the store is closed",
+        Ok(Err(_)) => "the store cannot be written; the log says why",
+        Err(_) => "the store does not answer",
+    };
+    Checks {
+        store,
+        engine: if app.engine.is_running() {
+            OK
+        } else {
+            "sessions are being ended"
+        },
+        listener: if door.listening { OK } else { "the port is not open" },
+        lifecycle: if door.stopping { "the gateway is stopping" } else { OK },
+    }
+}
+
+/// The gateway can work.
 #[derive(Clone, PartialEq, Debug, Serialize, JsonSchema)]
 pub struct Ready {
     /// Always `ready`; anything else is an error.
     pub status: &'static str,
     /// The running version.
     pub version: &'static str,
+    /// What was asked, all of it `ok`.
+    pub checks: Checks,
     /// How many instances stand where.
     pub instances: BTreeMap<&'static str, u64>,
 }
 
-/// Ready once the store answers, whatever the instances do.
-pub fn ready(app: &App) -> Result<Ready, Error> {
+/// Ready when every check is passed, whatever the instances do; else an error with the checks as its details.
+pub async fn ready(app: &App, door: Door) -> Result<Ready, Error> {
+    let checks = checks(app, door).await;
+    let failed = checks.failed();
+    if !failed.is_empty() {
+        let code = if door.stopping {
+            Code::ShuttingDown
+        } else {
+            Code::NotReady
+        };
+        let message = format!("The gateway cannot work now: {}.", failed.join("; "));
+        return Err(Error::new(code, message).with_details(serde_json::json!({ "checks": checks })));
+    }
     Ok(Ready {
         status: "ready",
         version: env!("CARGO_PKG_VERSION"),
+        checks,
         instances: instances(app)?,
     })
 }
@@ -201,6 +281,6 @@ pub fn report(app: &App, caller: &Caller) -> Result<Report, Error> {
         },
         streams_open: app.streams.open_in_all(),
         instances: instances(app)?,
-        limits: app.told_limits,
+        limits: *app.told_limits.get(),
     })
 }

@@ -116,6 +116,12 @@ pub enum Command {
     },
     /// Who changed what, newest first
     Audit(Audit),
+    /// Show how much the running server logs, or change it until its next start
+    #[command(after_help = concat!(
+        "Examples:\n  ", program!(), " log-level\n  ", program!(), " log-level debug\n\n",
+        "SIGHUP and a restart bring the setting log.level back."
+    ))]
+    LogLevel(LogLevel),
     /// Instances: create, link by QR, connect, remove
     Instances {
         #[command(subcommand)]
@@ -167,7 +173,9 @@ pub enum Command {
     program!(), " serve --listen 127.0.0.1:0 --state ./state\n  ",
     program!(), " serve --listen 0.0.0.0:8080 --behind-proxy\n  ",
     "WHATISUP_LOG_FORMAT=json ", program!(), " serve --config /etc/whatisup/whatisup.toml\n\n",
-    "SIGTERM and SIGINT end it cleanly; a second one ends it at once."
+    "SIGTERM and SIGINT end it cleanly; a second one ends it at once. SIGHUP reads the settings again: log.level,\n",
+    "cors.origins, dashboard.password, journal.*, audit.*, webhooks.* and most of limits.* count from then on, nothing is\n",
+    "interrupted, and the log names what needs a restart."
 ))]
 pub struct Serve {
     /// Address and port of the API and the page; port 0 picks a free one [default: 127.0.0.1:8080]
@@ -285,6 +293,14 @@ pub struct Audit {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
+}
+
+/// `log-level`
+#[derive(Args, Debug)]
+pub struct LogLevel {
+    /// error, warn, info, debug or trace
+    #[arg(value_name = "LEVEL", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub level: Option<String>,
 }
 
 /// `instances …`
@@ -473,6 +489,9 @@ mod tests {
             "x events --instance inst_1 --events message.sent,message.received --since evt_1",
             "x config show --json",
             "x setup-link --state /s",
+            "x log-level",
+            "x log-level debug --json",
+            "x serve --listen 0.0.0.0:80 --behind-proxy",
             "x password --state /s --json",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));

@@ -8,13 +8,15 @@ use super::arguments::Global;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
-use crate::config::{self, Config, Flag, Layers, Loaded};
+use crate::config::{self, Config, ConfigError, Flag, Layers, Loaded};
 use crate::sys::paths;
 
 /// What every command needs to know.
 pub(super) struct Context {
     /// The settings.
     pub loaded: Loaded,
+    /// Where they come from.
+    layers: Layers,
     /// The state folder.
     pub state: PathBuf,
     /// The socket of the server on this state folder.
@@ -47,12 +49,12 @@ impl Context {
                 value: value.into(),
             });
         }
-        let loaded = config::load(&Layers {
+        let layers = Layers {
             file: global.config.clone(),
             environment: std::env::vars_os().collect(),
             flags,
-        })
-        .map_err(|error| Failure::Usage(error.to_string()))?;
+        };
+        let loaded = config::load(&layers).map_err(|error| Failure::Usage(error.to_string()))?;
         let state = loaded
             .config
             .state
@@ -69,9 +71,16 @@ impl Context {
         Ok(Self {
             output: Output { json: global.json },
             loaded,
+            layers,
             state,
             socket,
         })
+    }
+
+    /// Reads the settings again, from where they came from; the environment is the one of the start, files are read
+    /// anew.
+    pub(super) fn read_again(&self) -> Result<Loaded, ConfigError> {
+        config::load(&self.layers)
     }
 
     /// The settings.

@@ -111,7 +111,7 @@ mod tests {
         Client::new(path)
     }
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
     const SHORT: Duration = Duration::from_millis(50);
 
     #[tokio::test]

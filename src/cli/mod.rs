@@ -18,10 +18,12 @@ mod failure;
 mod heartbeat;
 mod instances;
 mod keys;
+mod log_level;
 mod manual;
 mod offline;
 mod options;
 mod output;
+mod reload;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod send;
@@ -71,6 +73,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Password => runtime(false)?.block_on(dashboard::password(&context)),
         Command::Keys { command } => runtime(false)?.block_on(keys::run(&context, command)),
         Command::Audit(wanted) => runtime(false)?.block_on(audit::run(&context, wanted)),
+        Command::LogLevel(wanted) => runtime(false)?.block_on(log_level::run(&context, wanted)),
         Command::Instances { command } => runtime(false)?.block_on(instances::run(&context, command)),
         Command::Send(send) => runtime(false)?.block_on(send::run(&context, send)),
         Command::Events(events) => runtime(false)?.block_on(events::run(&context, events)),

@@ -67,7 +67,7 @@ pub(super) fn webhook_timeout(config: &Config) -> Duration {
 /// How the site behaves.
 pub(super) fn site(config: &Config, page: &str) -> http::Options {
     http::Options {
-        cors_origins: cors_origins(config),
+        cors_origins: cors_origins(config).into(),
         page: page.to_owned(),
         behind_proxy: config.behind_proxy,
         max_connections: config.limits.max_connections as usize,

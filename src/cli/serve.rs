@@ -1,8 +1,10 @@
 //! `serve`: puts the rooms together, runs until told to stop, takes them apart in the opposite order.
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -14,22 +16,24 @@ use super::failure::Failure;
 use super::heartbeat;
 use super::offline::cannot_open;
 use super::options;
+use super::reload::Reloader;
 use super::sockets::{self, AdminSocket};
 use super::state::State;
 use crate::app::App;
 use crate::bus::Bus;
 use crate::config::{Config, exposure};
-use crate::engine::{self, Engine};
+use crate::engine::Engine;
 use crate::http;
 use crate::store::{Store, SweepLimits};
 use crate::sys::clock;
+use crate::sys::current::Current;
 use crate::sys::service::{self, Patience};
 use crate::telemetry;
 use crate::webhooks::Webhooks;
 
-/// Running requests get five seconds of this from the site itself.
-const SITE_STOPS_WITHIN: Duration = Duration::from_millis(5_500);
-/// Leaves room for the store within the ten seconds that service managers and `docker stop` grant.
+/// Running requests get four seconds of this from the site itself. All of these together leave a second and more of the
+/// ten that `docker stop` grants.
+const SITE_STOPS_WITHIN: Duration = Duration::from_millis(4_500);
 const ENGINE_STOPS_WITHIN: Duration = Duration::from_millis(2_500);
 const STORE_STOPS_WITHIN: Duration = Duration::from_millis(1_500);
 #[cfg(feature = "sandbox")]
@@ -50,22 +54,60 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         tracing::warn!("{warning}");
     }
     #[cfg(feature = "sandbox")]
-    let simulation = super::sandbox::Plan::of(context, &serve.sandbox)?;
+    let plan = super::sandbox::Plan::of(context, &serve.sandbox)?;
     #[cfg(not(feature = "sandbox"))]
     let _ = serve;
 
     // From here on a signal ends the program cleanly, whatever has been opened by then.
     let mut signals = Signals::listen()?;
-    let tcp = sockets::listen(config.listen).await?;
-    let address = tcp
-        .local_addr()
-        .map_err(|error| Failure::Failed(format!("the port has no address: {error}")))?;
-    if config.insecure && !address.ip().to_canonical().is_loopback() {
+    let (mut running, mut reloader) = start(
+        context,
+        #[cfg(feature = "sandbox")]
+        plan,
+    )
+    .await?;
+
+    let stopped_by_itself = loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::End(signal) => {
+                    tracing::info!(signal, "stopping");
+                    service::stopping("stopping");
+                    break None;
+                }
+                Wish::Reload => {
+                    service::reloading();
+                    reloader.reload().await;
+                    service::ready(&heartbeat::status(&running.app));
+                }
+            },
+            ended = &mut running.site => break Some(ended),
+        }
+    };
+    let second = tokio::spawn(async move {
+        let signal = loop {
+            if let Wish::End(signal) = signals.next().await {
+                break signal;
+            }
+        };
         tracing::warn!(
-            %address,
-            "insecure: keys, messages and the page's cookie cross the network readable to everybody on the way"
+            signal,
+            "stopping at once; what was not finished comes back at the next start"
         );
-    }
+        std::process::exit(1);
+    });
+    let stopped = running.stop(stopped_by_itself).await;
+    second.abort();
+    stopped
+}
+
+/// Opens the rooms from the ground up and lets callers in.
+async fn start(
+    context: &Context,
+    #[cfg(feature = "sandbox")] plan: super::sandbox::Plan,
+) -> Result<(Running, Reloader<'_>), Failure> {
+    let config = context.config();
+    let (tcp, address) = open_port(config).await?;
     let state = State::prepare(context)?;
     for warning in &state.warnings {
         tracing::warn!("{warning}");
@@ -79,11 +121,11 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     bus.start_at(store.head());
     let (admin_socket, admin) = AdminSocket::bind(&context.socket).await?;
     #[cfg(feature = "sandbox")]
-    let simulation = simulation.start(&context.state).await?;
+    let simulation = plan.start(&context.state).await?;
 
     let engine_options = options::engine(config);
     #[cfg(feature = "sandbox")]
-    let engine_options = engine::Options {
+    let engine_options = crate::engine::Options {
         url: simulation.url(),
         ..engine_options
     };
@@ -113,10 +155,17 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
         tcp: vec![tcp],
         admin: Some(admin),
     };
+    let reloader = Reloader {
+        context,
+        running: config.clone(),
+        app: app.clone(),
+        cors_origins: site_options.cors_origins.clone(),
+        sweep: options::sweep(config).into(),
+    };
     let shutdown = CancellationToken::new();
-    let mut running = Running {
+    let running = Running {
         site: tokio::spawn(http::serve(app.clone(), listeners, site_options, shutdown.clone())),
-        sweeper: tokio::spawn(sweep(store, options::sweep(config))),
+        sweeper: tokio::spawn(sweep(store, reloader.sweep.clone())),
         heartbeat: tokio::spawn(heartbeat::beat(app.clone(), context.socket.clone())),
         app,
         shutdown,
@@ -133,26 +182,22 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     if !introduced {
         dashboard::invite(context, &running.app, &page);
     }
+    Ok((running, reloader))
+}
 
-    let stopped_by_itself = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            service::stopping("stopping");
-            None
-        }
-        ended = &mut running.site => Some(ended),
-    };
-    let second = tokio::spawn(async move {
-        let signal = signals.next().await;
+/// Opens the port; a warning when what passes it can be read on the way.
+async fn open_port(config: &Config) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = sockets::listen(config.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::Failed(format!("the port has no address: {error}")))?;
+    if config.insecure && !address.ip().to_canonical().is_loopback() {
         tracing::warn!(
-            signal,
-            "stopping at once; what was not finished comes back at the next start"
+            %address,
+            "insecure: keys, messages and the page's cookie cross the network readable to everybody on the way"
         );
-        std::process::exit(1);
-    });
-    let stopped = running.stop(stopped_by_itself).await;
-    second.abort();
-    stopped
+    }
+    Ok((listener, address))
 }
 
 /// Registers the key that the installation's script has chosen. Only at the first start: a key that was revoked since
@@ -183,20 +228,22 @@ struct Running {
 impl Running {
     /// Takes the rooms apart from the top: nobody comes in, streams end, sessions end, the file is closed.
     async fn stop(self, ended: Option<SiteEnd>) -> Result<(), Failure> {
+        // First, or it would miss the site that is about to go.
+        self.heartbeat.abort();
         self.shutdown.cancel();
         self.sweeper.abort();
-        self.heartbeat.abort();
         let ended = match ended {
             None => clock::timeout(SITE_STOPS_WITHIN, self.site).await.ok(),
             ended => ended,
         };
-        if clock::timeout(ENGINE_STOPS_WITHIN, self.app.engine.stop())
-            .await
-            .is_err()
-        {
+        // Webhooks bound their own end, which is shorter.
+        let (sessions, ()) = tokio::join!(
+            clock::timeout(ENGINE_STOPS_WITHIN, self.app.engine.stop()),
+            self.app.webhooks.stop()
+        );
+        if sessions.is_err() {
             tracing::warn!("some sessions did not end in time; they come back from their stored state");
         }
-        self.app.webhooks.stop().await;
         if clock::timeout(STORE_STOPS_WITHIN, self.app.store.close())
             .await
             .is_err()
@@ -221,10 +268,19 @@ impl Running {
     }
 }
 
-/// The signals that ask for an end.
+/// What a signal asks for.
+enum Wish {
+    End(&'static str),
+    Reload,
+}
+
+/// The signals that are heeded.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    /// Whether a person started this at a terminal.
+    at_terminal: bool,
 }
 
 impl Signals {
@@ -234,13 +290,23 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+            at_terminal: std::io::stderr().is_terminal(),
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Wish::End("SIGTERM"),
+            _ = self.interrupt.recv() => Wish::End("SIGINT"),
+            _ = self.hang_up.recv() => {
+                // Sent too when the terminal is closed, where the person expects the end.
+                if self.at_terminal && !std::io::stderr().is_terminal() {
+                    Wish::End("SIGHUP")
+                } else {
+                    Wish::Reload
+                }
+            }
         }
     }
 }
@@ -256,9 +322,9 @@ fn page_address(address: SocketAddr) -> String {
 }
 
 /// Removes what is too old or too much, at start and then every ten minutes.
-async fn sweep(store: Store, limits: SweepLimits) {
+async fn sweep(store: Store, limits: Current<SweepLimits>) {
     loop {
-        match store.sweep(limits).await {
+        match store.sweep(*limits.get()).await {
             Ok(swept) => tracing::debug!(events = swept.events, "old data removed"),
             Err(error) => tracing::error!(%error, "old data could not be removed"),
         }

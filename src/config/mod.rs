@@ -6,6 +6,7 @@
 //! their own, which `WHATISUP_<NAME>_FILE` names, so that they stand in no process list and in no backup of the
 //! configuration; the dashboard's password alone may stand in the environment itself, where containers keep such.
 
+mod changes;
 mod layers;
 mod reference;
 mod show;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use changes::{Changed, changes};
 pub use layers::{ConfigError, Flag, Layers, Loaded, Source, load};
 pub use reference::{Kind, Setting, settings};
 pub use show::commented_toml;

@@ -92,6 +92,8 @@ actions! {
     PasswordChange = "password.change",
     /// The password of the settings became the dashboard's; all sign-ins ended.
     PasswordConfigure = "password.configure",
+    /// Another log level was chosen, until the next start.
+    SystemSetLogLevel = "system.set_log_level",
     /// Rows of this list were removed because there were too many.
     AuditSweep = "audit.sweep",
 }

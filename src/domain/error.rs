@@ -92,6 +92,8 @@ codes! {
     AtCapacity = "at_capacity",
     /// The process is stopping.
     ShuttingDown = "shutting_down",
+    /// The gateway cannot work now; `details.checks` says what is wrong.
+    NotReady = "not_ready",
     /// WhatsApp did not answer in time.
     WhatsappTimeout = "whatsapp_timeout",
     /// The disk is full.

@@ -331,6 +331,11 @@ impl Engine {
         }
     }
 
+    /// Whether sessions can run: from the start until [`Engine::stop`].
+    pub fn is_running(&self) -> bool {
+        !self.handles().stopping
+    }
+
     fn handles(&self) -> MutexGuard<'_, Handles> {
         // Only whole handles are put in and taken out, so a poisoned lock is as good as a clean one.
         self.inner.handles.lock().unwrap_or_else(PoisonError::into_inner)

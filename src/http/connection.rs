@@ -28,7 +28,7 @@ use crate::sys::clock;
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long running requests get when the process stops.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(4);
 
 /// What the kernel may hold for a client that does not read; its own tuning goes up to 4 MiB.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
@@ -88,6 +88,10 @@ pub async fn serve(listener: Listener, site: Arc<Site>) {
     let room = Arc::new(Semaphore::new(listener.capacity(&site).min(Semaphore::MAX_PERMITS)));
     let stopping = site.shutdown.clone();
     let mut connections = JoinSet::new();
+    let is_port = matches!(listener, Listener::Tcp(_));
+    if is_port {
+        site.note_open();
+    }
     loop {
         let accepted = tokio::select! {
             biased;
@@ -120,6 +124,9 @@ pub async fn serve(listener: Listener, site: Arc<Site>) {
         }
     }
     drop(listener);
+    if is_port {
+        site.note_closed();
+    }
     let finished = clock::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
     if finished.is_err() {
         tracing::warn!(

@@ -57,7 +57,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::RecipientNotOnWhatsapp | Code::WebhookUrlRefused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RateLimited | Code::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
         Code::WhatsappRefused | Code::PairCodeFailed => StatusCode::BAD_GATEWAY,
-        Code::AtCapacity | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::AtCapacity | Code::ShuttingDown | Code::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         Code::WhatsappTimeout => StatusCode::GATEWAY_TIMEOUT,
         Code::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -126,7 +126,8 @@ fn log(error: &Error, request: RequestId) {
         Code::Internal | Code::StorageFull => {
             tracing::error!(request.id = %request, error.code = %error.code, cause = cause(), "a request failed on this side");
         }
-        code if status(code).is_server_error() => {
+        // Who watches asks for readiness every few seconds; what is wrong has a line of its own.
+        code if status(code).is_server_error() && code != Code::NotReady => {
             tracing::warn!(request.id = %request, error.code = %code, cause = cause(), "a request could not be served");
         }
         _ => {}

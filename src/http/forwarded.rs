@@ -79,7 +79,15 @@ mod tests {
 
     #[test]
     fn what_names_nobody_leaves_the_address_of_the_connection() {
-        for value in ["", "unknown", "_hidden", "192.0.2.7,", "192.0.2", "example.org", "192.0.2.7, x"] {
+        for value in [
+            "",
+            "unknown",
+            "_hidden",
+            "192.0.2.7,",
+            "192.0.2",
+            "example.org",
+            "192.0.2.7, x",
+        ] {
             assert_eq!(caller(&[("x-forwarded-for", value)]), PROXY.to_string(), "{value}");
         }
         assert_eq!(caller(&[]), PROXY.to_string());

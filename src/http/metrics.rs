@@ -1,6 +1,7 @@
 //! The figures as `OpenMetrics` text, which Prometheus and its relatives read.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -10,16 +11,22 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::tally::{BUCKETS_MS as REQUEST_BUCKETS_MS, Counts};
 use crate::app::metrics::{EndpointFigures, Figures};
+use crate::domain::Timestamp;
+use crate::sys::process::{Descriptors, Memory};
 use crate::webhooks::metrics::BUCKETS_MS;
 
 /// What scrapers expect.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Writes the figures down.
-pub fn render(figures: Figures) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("whatisup");
-    registry.register_collector(Box::new(figures));
+pub fn render(figures: Figures, counts: Counts) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Process::of(&figures)));
+    let own = registry.sub_registry_with_prefix("whatisup");
+    own.register_collector(Box::new(figures));
+    own.register_collector(Box::new(counts));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -35,10 +42,18 @@ impl Collector for Figures {
         for (status, count) in &self.instances {
             ConstGauge::new(*count).encode(instances.encode_family(&[("status", *status)])?)?;
         }
-        if let Some(bytes) = self.resident_bytes {
-            let what = "Memory of the process in RAM";
-            gauge(&mut encoder, "resident_memory", what, Some(&Unit::Bytes), bytes)?;
+        let what = "Whether the gateway can work, as /readyz says; instances that are offline do not count";
+        gauge(&mut encoder, "ready", what, None, self.ready.into())?;
+        if let Some(disk) = &self.disk {
+            let what = "What the gateway may still take of the disk behind its state folder";
+            gauge(&mut encoder, "disk_free", what, Some(&Unit::Bytes), disk.free)?;
+            let what = "Size of the disk behind the state folder";
+            gauge(&mut encoder, "disk_size", what, Some(&Unit::Bytes), disk.total)?;
         }
+        let what = "Accepted messages that WhatsApp has not acknowledged";
+        gauge(&mut encoder, "outbox_messages", what, None, self.outbox)?;
+        let open = u64::try_from(self.streams_open).unwrap_or(u64::MAX);
+        gauge(&mut encoder, "streams_open", "Open event streams", None, open)?;
         let store = &self.store;
         let file = "Size of the store's file";
         gauge(&mut encoder, "store_file", file, Some(&Unit::Bytes), store.file_bytes)?;
@@ -81,6 +96,109 @@ impl Collector for Figures {
         let cut = "Event streams cut because they did not keep up";
         counter(&mut encoder, "streams_cut", cut, self.streams_cut)?;
         webhooks(&mut encoder, &self.endpoints)
+    }
+}
+
+/// What the operating system says, under the names that every Prometheus client uses.
+#[derive(Debug)]
+struct Process {
+    memory: Option<Memory>,
+    cpu_time: Option<Duration>,
+    descriptors: Option<Descriptors>,
+    started_at: Timestamp,
+}
+
+impl Process {
+    fn of(figures: &Figures) -> Self {
+        Self {
+            memory: figures.memory,
+            cpu_time: figures.cpu_time,
+            descriptors: figures.descriptors,
+            started_at: figures.started_at,
+        }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let encoder = &mut encoder;
+        let bytes = Some(&Unit::Bytes);
+        if let Some(memory) = self.memory {
+            let what = "Memory of the process in RAM";
+            gauge(encoder, "process_resident_memory", what, bytes, memory.resident)?;
+            if let Some(size) = memory.virtual_size {
+                gauge(
+                    encoder,
+                    "process_virtual_memory",
+                    "Address space of the process",
+                    bytes,
+                    size,
+                )?;
+            }
+        }
+        if let Some(time) = self.cpu_time {
+            let what = "Processor time that the process has used";
+            let descriptor =
+                encoder.encode_descriptor("process_cpu", what, Some(&Unit::Seconds), MetricType::Counter)?;
+            ConstCounter::new(time.as_secs_f64()).encode(descriptor)?;
+        }
+        if let Some(descriptors) = self.descriptors {
+            gauge(
+                encoder,
+                "process_open_fds",
+                "Open file descriptors",
+                None,
+                descriptors.open,
+            )?;
+            if let Some(max) = descriptors.max {
+                gauge(
+                    encoder,
+                    "process_max_fds",
+                    "File descriptors that may be open",
+                    None,
+                    max,
+                )?;
+            }
+        }
+        let what = "When the process started, since 1970";
+        let seconds = Some(&Unit::Seconds);
+        let started = u64::try_from(self.started_at.seconds()).unwrap_or_default();
+        gauge(encoder, "process_start_time", what, seconds, started)
+    }
+}
+
+impl Collector for Counts {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let what = "Replies by route (the operation's id) and status; what arrives at no route is none";
+        let mut family = encoder.encode_descriptor("http_requests", what, None, MetricType::Counter)?;
+        for (route, counts) in &self.routes {
+            for (status, count) in &counts.statuses {
+                let labels = [("route", (*route).to_owned()), ("status", status.to_string())];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+
+        let what = "How long it took until the head of the reply";
+        let seconds = Some(&Unit::Seconds);
+        let mut family = encoder.encode_descriptor("http_request_duration", what, seconds, MetricType::Histogram)?;
+        for (route, counts) in &self.routes {
+            let bounds = REQUEST_BUCKETS_MS
+                .iter()
+                .map(|bound| to_seconds(*bound))
+                .chain([f64::MAX]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(counts.by_duration).collect();
+            let count = counts.by_duration.iter().sum();
+            family
+                .encode_family(&[("route", *route)])?
+                .encode_histogram::<NoLabelSet>(counts.duration.as_secs_f64(), count, &buckets, None)?;
+        }
+
+        let what = "Requests refused because the caller could not say who it is, by code of the error";
+        let mut family = encoder.encode_descriptor("auth_failures", what, None, MetricType::Counter)?;
+        for (code, count) in &self.auth_failures {
+            ConstCounter::new(*count).encode(family.encode_family(&[("code", *code)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -159,5 +277,5 @@ fn counter(encoder: &mut DescriptorEncoder, name: &str, what: &str, value: u64) 
 }
 
 fn to_seconds(millis: u64) -> f64 {
-    std::time::Duration::from_millis(millis).as_secs_f64()
+    Duration::from_millis(millis).as_secs_f64()
 }

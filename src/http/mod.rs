@@ -17,6 +17,7 @@ mod reply;
 mod route;
 mod session;
 mod site;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod ui;
@@ -33,6 +34,7 @@ use warp::Filter;
 use warp::path::FullPath;
 
 use crate::app::App;
+use crate::sys::current::Current;
 use body::Incoming;
 use connection::{Listener, Peer};
 use site::{Arrival, Site};
@@ -41,7 +43,7 @@ use site::{Arrival, Site};
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Origins whose pages may call the API from a browser; empty means every origin (a key is needed anyway).
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Current<Vec<String>>,
     /// Whether only a reverse proxy reaches the port, so that what it says of callers is believed.
     pub behind_proxy: bool,
     /// The address of the page as a person can open it, for one-time links.
@@ -56,7 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            cors_origins: Vec::new(),
+            cors_origins: Vec::new().into(),
             behind_proxy: false,
             page: "http://127.0.0.1:8080".to_owned(),
             max_connections: 20_000,
@@ -87,7 +89,7 @@ pub struct Listeners {
     pub admin: Option<UnixListener>,
 }
 
-/// Serves until `shutdown` is cancelled; then streams end, running requests get at most five seconds, and it returns.
+/// Serves until `shutdown` is cancelled; then streams end, running requests get at most four seconds, and it returns.
 pub async fn serve(
     app: App,
     listeners: Listeners,
@@ -102,14 +104,20 @@ pub async fn serve(
         .chain(admin)
         .map(|listener| connection::serve(listener, site.clone()))
         .collect();
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        // Told to nobody, a door that crashed would stay shut while the gateway goes on.
-        Some(ended) = serving.join_next() => {
-            let crash = ended.err().map_or_else(|| "a listener ended".into(), Box::<dyn std::error::Error + Send + Sync>::from);
-            return Err(std::io::Error::other(crash));
-        }
+    let crashed = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        ended = serving.join_next() => ended,
+    };
+    // Told to nobody, a door that crashed would stay shut while the gateway goes on. A door that is told of the end before
+    // this is has not crashed.
+    if let Some(ended) = crashed
+        && !shutdown.is_cancelled()
+    {
+        ended.map_err(std::io::Error::other)?;
+        return Err(std::io::Error::other("a listener ended"));
     }
+    shutdown.cancelled().await;
     // Streams have no end of their own; everything else finishes by itself.
     bus.close();
     while let Some(ended) = serving.join_next().await {

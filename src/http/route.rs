@@ -119,6 +119,8 @@ pub static TABLE: &[Route] = &[
     v1::operations::DOCS_STYLE,
     v1::operations::LLMS,
     v1::operations::SYSTEM,
+    v1::operations::LOG_LEVEL,
+    v1::operations::SET_LOG_LEVEL,
     v1::audit::LIST,
     v1::keys::LIST,
     v1::keys::CREATE,

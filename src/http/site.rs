@@ -4,6 +4,7 @@
 //! whatever filter comes next and answer something else entirely.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 
 use bytes::Bytes;
@@ -17,8 +18,10 @@ use super::call::{Call, Query};
 use super::connection::Peer;
 use super::reply::Reply;
 use super::route::{self, Access, Found, Route};
+use super::tally::Tally;
 use super::{Options, cors, error, forwarded, openapi, session, ui};
 use crate::app::limits::Allowance;
+use crate::app::system::Door;
 use crate::app::{App, authentication, stream_tokens};
 use crate::domain::access::Caller;
 use crate::domain::error::{Code, Error};
@@ -40,6 +43,10 @@ pub struct Site {
     pub shutdown: CancellationToken,
     openapi: OnceLock<Bytes>,
     cookie: OnceLock<String>,
+    /// What was asked since the start.
+    pub tally: Tally,
+    /// Ports that are open.
+    open_ports: AtomicUsize,
     /// Said once that a proxy seems to be in front.
     hint_at_proxy: Once,
 }
@@ -78,7 +85,27 @@ impl Site {
             shutdown,
             openapi: OnceLock::new(),
             cookie: OnceLock::new(),
+            tally: Tally::default(),
+            open_ports: AtomicUsize::new(0),
             hint_at_proxy: Once::new(),
+        }
+    }
+
+    /// A port was opened.
+    pub fn note_open(&self) {
+        self.open_ports.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A port was closed.
+    pub fn note_closed(&self) {
+        self.open_ports.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What the site knows about itself.
+    pub fn door(&self) -> Door {
+        Door {
+            listening: self.open_ports.load(Ordering::Relaxed) > 0,
+            stopping: self.shutdown.is_cancelled(),
         }
     }
 
@@ -100,12 +127,21 @@ impl Site {
         let in_api = is_api(&arrival.path);
         let mut reply = match self.decide(&mut arrival, &mut trace).await {
             Ok(reply) => reply,
-            Err(error) => error::reply(&error, trace.request),
+            Err(error) => {
+                if error::status(error.code) == http::StatusCode::UNAUTHORIZED {
+                    self.tally.note_auth_failure(error.code.as_str());
+                }
+                error::reply(&error, trace.request)
+            }
         };
+        // Before the rest of the body is swallowed, which is the caller's time.
+        let took = clock::moment().since(started);
+        let counted_as = if trace.route == "-" { "none" } else { trace.route };
+        self.tally.note(counted_as, reply.status().as_u16(), took);
         if trace.private {
             reply.set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         } else if in_api {
-            cors::admit(&mut reply, &arrival.headers, &self.options.cors_origins);
+            cors::admit(&mut reply, &arrival.headers, &self.options.cors_origins.get());
         }
         dress(&mut reply, &trace);
         if !arrival.body.drain().await {

@@ -1,6 +1,7 @@
 //! The floor of the house: time, paths, what the operating system gives and its service manager is told. Knows nothing of the product.
 
 pub mod clock;
+pub mod current;
 pub mod disk;
 pub mod paths;
 pub mod process;

@@ -12,11 +12,12 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use format::{Clock, Journal};
 
@@ -79,8 +80,11 @@ pub fn start(level: &str, format: Format) -> Result<(), StartError> {
         Format::Text if journald_reads() => Form::Journal,
         Format::Text => Form::Plain,
     };
-    let registry = tracing_subscriber::registry().with(filter(level)?);
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()
+        // Else a standard error that is gone, such as a closed terminal, makes each line a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_timer(Clock);
     match form {
@@ -99,8 +103,54 @@ pub fn start(level: &str, format: Format) -> Result<(), StartError> {
             .with(layer.with_ansi(false).event_format(Journal::default()))
             .try_init()?,
     }
+    let knob = Knob {
+        filter: handle,
+        level: Mutex::new(level.to_owned()),
+    };
+    // Nobody else sets it: there is one log, and it has just been started.
+    let _ = KNOB.set(knob);
     log_panics();
     Ok(())
+}
+
+/// What changes the level of the running log.
+struct Knob {
+    filter: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<String>,
+}
+
+static KNOB: OnceLock<Knob> = OnceLock::new();
+
+/// How much is written now, as the setting `log.level` would say it; empty where there is no log.
+pub fn level() -> String {
+    let level = KNOB
+        .get()
+        .map(|knob| knob.level.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    level.unwrap_or_default()
+}
+
+/// From now on this much is written, under the same rules as at the start.
+pub fn set_level(level: &str) -> Result<(), LevelError> {
+    let filter = filter(level)?;
+    let knob = KNOB.get().ok_or(LevelError::NoLog)?;
+    let mut known = knob.level.lock().unwrap_or_else(PoisonError::into_inner);
+    knob.filter.reload(filter)?;
+    level.clone_into(&mut known);
+    Ok(())
+}
+
+/// The level could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LevelError {
+    /// The filter is no filter.
+    #[error("log.level: {0}")]
+    Filter(#[from] ParseError),
+    /// The log has not been started, or has ended.
+    #[error("there is no log")]
+    NoLog,
+    /// It could not be exchanged.
+    #[error("the log took no other level: {0}")]
+    Stuck(#[from] reload::Error),
 }
 
 /// Whether standard error goes to journald. A program that journald's service has started may have sent it elsewhere

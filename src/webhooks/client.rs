@@ -93,8 +93,8 @@ impl Client {
     }
 
     /// What may be called.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
     }
 
     /// Posts once. Never fails: whatever happens is the attempt.

@@ -366,7 +366,7 @@ async fn attempt(webhooks: &Webhooks, id: DeliveryId) -> Option<Attempt> {
         ("X-WhatIsUp-Event-Id", delivery.event_id.to_string()),
         ("X-WhatIsUp-Correlation-Id", delivery.correlation_id.to_string()),
     ];
-    let attempt = shared.client.post(&endpoint.url, &headers, payload).await;
+    let attempt = shared.client.get().post(&endpoint.url, &headers, payload).await;
     shared.metrics.note(endpoint.id, &attempt);
     tracing::debug!(
         endpoint.id = %endpoint.id,

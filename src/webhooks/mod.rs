@@ -28,6 +28,7 @@ use crate::domain::event::EventFilter;
 use crate::domain::id::{EndpointId, RequestId};
 use crate::domain::webhook::{Delivery, Endpoint};
 use crate::store::{ReadError, Store, WriteError};
+use crate::sys::current::Current;
 use lane::Lane;
 use metrics::Metrics;
 use secrets::SecretBox;
@@ -58,7 +59,7 @@ pub struct Webhooks {
 /// What all lanes share.
 struct Shared {
     store: Store,
-    client: Client,
+    client: Current<Client>,
     secrets: SecretBox,
     lanes: Mutex<HashMap<EndpointId, Open>>,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -81,7 +82,7 @@ impl Webhooks {
         let webhooks = Webhooks {
             shared: Arc::new(Shared {
                 store,
-                client: Client::new(options.policy, options.timeout)?,
+                client: Client::new(options.policy, options.timeout)?.into(),
                 secrets: options.secrets,
                 lanes: Mutex::default(),
                 hosts: Mutex::default(),
@@ -100,8 +101,14 @@ impl Webhooks {
     }
 
     /// What may be called; for the judgement at registration.
-    pub fn policy(&self) -> &guard::Policy {
-        self.shared.client.policy()
+    pub fn policy(&self) -> Arc<guard::Policy> {
+        self.shared.client.get().policy()
+    }
+
+    /// From now on with this client, under its rules; attempts under way end as they began. Connections of the one
+    /// before are not used again, since its rules allowed them.
+    pub fn use_client(&self, client: Client) {
+        self.shared.client.set(client);
     }
 
     /// What seals and opens signing secrets.

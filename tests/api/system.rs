@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gateway::Setup;
 use crate::harness::sink::{self, Answer, Sink};
-use crate::harness::{FRIEND, OWNER, Simulator, eventually};
+use crate::harness::{FRIEND, Gateway, OWNER, Simulator, eventually};
 
 #[tokio::test]
 async fn the_figures_of_the_system_are_plausible_and_move() {
@@ -58,6 +58,61 @@ async fn the_figures_of_the_system_are_plausible_and_move() {
     .await;
     instance.settles().await;
     endpoint.health("proof", |health| health["status"] == "ok").await;
+}
+
+#[tokio::test]
+async fn the_figures_for_prometheus_have_the_names_that_everybody_uses() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    gateway.link(&simulator, OWNER).await;
+    let stream = gateway.events().await;
+    let nobody = gateway.client.without_key();
+    nobody.get("/v1/instances").refused(401, "auth_missing").await;
+    gateway.client.get("/v1/instances/inst_nonsense").reply(404).await;
+    gateway.client.get("/v1/nothing").reply(404).await;
+    let reply = gateway.client.get("/metrics").reply(200).await;
+    let text = String::from_utf8(reply.bytes).unwrap();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        value.parse().unwrap()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    for (name, expected) in [
+        (format!(r#"whatisup_build_info{{version="{version}"}}"#), 1.0),
+        ("whatisup_ready".to_owned(), 1.0),
+        (r#"whatisup_instances{status="connected"}"#.to_owned(), 1.0),
+        ("whatisup_outbox_messages".to_owned(), 0.0),
+        ("whatisup_streams_open".to_owned(), 1.0),
+        (r#"whatisup_auth_failures_total{code="auth_missing"}"#.to_owned(), 1.0),
+        (
+            r#"whatisup_http_requests_total{route="instances.list",status="401"}"#.to_owned(),
+            1.0,
+        ),
+        (
+            r#"whatisup_http_requests_total{route="instances.get",status="404"}"#.to_owned(),
+            1.0,
+        ),
+        (
+            r#"whatisup_http_requests_total{route="none",status="404"}"#.to_owned(),
+            1.0,
+        ),
+        (
+            r#"whatisup_http_request_duration_seconds_count{route="instances.get"}"#.to_owned(),
+            1.0,
+        ),
+    ] {
+        assert!((value(&name) - expected).abs() < f64::EPSILON, "{name} in\n{text}");
+    }
+    let resident = value("process_resident_memory_bytes");
+    assert!(resident > 1e6 && resident < value("process_virtual_memory_bytes"));
+    assert!(value("process_cpu_seconds_total") > 0.0);
+    assert!(value("process_open_fds") > 3.0 && value("process_open_fds") < value("process_max_fds"));
+    assert!(value("process_start_time_seconds") > 1.7e9);
+    assert!(value("whatisup_disk_free_bytes") < value("whatisup_disk_size_bytes"));
+    assert!(value("whatisup_store_file_bytes") > 0.0);
+    assert_eq!(text.lines().filter(|line| *line == "# EOF").count(), 1);
+    drop(stream);
 }
 
 /// Not held against a clock: it prints what it measured, and asserts only that the figures are right.

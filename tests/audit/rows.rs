@@ -40,6 +40,7 @@ const OF_SESSIONS: &[&str] = &[
     "session.set_up",
     "sessions.end",
     "sessions.end_others",
+    "system.set_log_level",
 ];
 
 /// Calls that leave none, and why.
@@ -408,6 +409,10 @@ async fn signing_in_and_out_and_the_password_leave_rows_without_a_word_of_it() {
     by(&first, "DELETE", "/v1/sessions").reply(204).await;
     let changes = tells("sessions.end_others", &first_id, None).await;
     assert_eq!(changes, json!({"sessions_ended": [0, 1]}));
+    let louder = by(&first, "PUT", "/v1/system/log-level").json(&json!({"level": "debug"}));
+    louder.returns(200).await;
+    let changes = tells("system.set_log_level", &first_id, None).await;
+    assert_eq!(changes, json!({"level": ["info", "debug"]}));
     let passwords = json!({"current_password": PASSWORD, "new_password": ANOTHER});
     by(&first, "PUT", "/v1/password").json(&passwords).reply(204).await;
     tells("password.change", &first_id, None).await;

@@ -218,7 +218,7 @@ impl Gateway {
         let text = String::from_utf8(reply.bytes).unwrap();
         let line = text
             .lines()
-            .find_map(|line| line.strip_prefix("whatisup_resident_memory_bytes "));
+            .find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
         line.unwrap().parse().unwrap()
     }
 

@@ -83,7 +83,11 @@ fn sign_in(gateway: &Gateway, forwarded_for: &str, password: &str) -> Call {
 }
 
 async fn audited_addresses(gateway: &Gateway) -> Vec<Value> {
-    let rows = gateway.owner().get("/v1/audit?action=session.create").returns(200).await;
+    let rows = gateway
+        .owner()
+        .get("/v1/audit?action=session.create")
+        .returns(200)
+        .await;
     let rows = rows["data"].as_array().unwrap();
     rows.iter().map(|row| row["actor"]["address"].clone()).collect()
 }
@@ -105,7 +109,10 @@ async fn behind_a_proxy_each_caller_is_one_of_its_own() {
     // Everybody else goes in and out as before.
     let reply = sign_in(&gateway, owner, PASSWORD).reply(201).await;
     assert_eq!(reply.json["address"], owner);
-    assert!(reply.header("set-cookie").contains("Secure"), "the browser came over https");
+    assert!(
+        reply.header("set-cookie").contains("Secure"),
+        "the browser came over https"
+    );
     assert_eq!(audited_addresses(&gateway).await, [owner]);
 
     // Keys that are guessed hold back the guesser alone, too.
@@ -133,6 +140,8 @@ async fn without_a_proxy_a_forged_header_changes_nothing() {
         .refused(429, "rate_limited")
         .await;
     let lines = gateway.log().lines();
-    let hints = lines.iter().filter(|line| line.contains("X-Forwarded-For, which is ignored"));
+    let hints = lines
+        .iter()
+        .filter(|line| line.contains("X-Forwarded-For, which is ignored"));
     assert_eq!(hints.count(), 1, "and the log says so, once");
 }

@@ -45,6 +45,20 @@ async fn a_full_disk_is_told_as_507_and_what_comes_in_meanwhile_arrives_once_aft
     ] {
         gateway.client.post(&path, body).refused(507, "storage_full").await;
     }
+    let nobody = gateway.client.without_key();
+    let unready = nobody.get("/readyz").refused(503, "not_ready").await;
+    assert_eq!(
+        unready["details"]["checks"],
+        json!({
+            "store": "the disk is full, new work is refused",
+            "engine": "ok",
+            "listener": "ok",
+            "lifecycle": "ok",
+        })
+    );
+    let metrics = gateway.client.get("/metrics").reply(200).await;
+    let metrics = String::from_utf8(metrics.bytes).unwrap();
+    assert!(metrics.lines().any(|line| line == "whatisup_ready 0"), "{metrics}");
     simulator.send(FRIEND, OWNER, "while the disk was full").await;
     gateway
         .log()
@@ -56,6 +70,7 @@ async fn a_full_disk_is_told_as_507_and_what_comes_in_meanwhile_arrives_once_aft
     drop(ballast);
     drop(folder);
     gateway.advance(2).await;
+    nobody.get("/readyz").reply(200).await;
     instance.act("restart").await;
     let received = events.next("message.received").await;
     assert_eq!(received["body"]["text"], "while the disk was full");

@@ -240,6 +240,30 @@ async fn instances_are_made_changed_listed_in_pages_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_gateway_whose_store_or_engine_has_ended_is_not_ready_and_says_why() {
+    let site = Running::start().await;
+    let ready = site.get("/readyz", StatusCode::OK).await;
+    let fine = json!({"store": "ok", "engine": "ok", "listener": "ok", "lifecycle": "ok"});
+    assert_eq!(ready["checks"], fine);
+    site.app.engine.stop().await;
+    let checks = async || {
+        let refused = site.get("/readyz", StatusCode::SERVICE_UNAVAILABLE).await;
+        assert_eq!(refused["error"]["code"], "not_ready");
+        refused["error"]["details"]["checks"].clone()
+    };
+    let engine = checks().await;
+    assert_eq!(
+        (&engine["store"], &engine["engine"]),
+        (&json!("ok"), &json!("sessions are being ended"))
+    );
+    site.app.store.close().await;
+    assert_eq!(checks().await["store"], "the store is closed");
+    // The process runs all the same.
+    let health = site.request(Method::GET, "/healthz").send().await.unwrap();
+    assert_eq!(health.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_with_every_problem_named() {
     let site = Running::start().await;
     let big = "x".repeat(17 << 10);

@@ -3,11 +3,14 @@
 use http::header::CACHE_CONTROL;
 use http::{Method, StatusCode};
 
+use schemars::JsonSchema;
+
 use super::{Access, Answer, Code, Route, now, schema};
-use crate::app::{App, metrics as system_metrics, system};
+use crate::app::{App, log, metrics as system_metrics, system};
 use crate::domain::access::Scope;
 use crate::domain::error::Error;
 use crate::http::call::Call;
+use crate::http::fields::Fields;
 use crate::http::reply::Reply;
 use crate::http::{docs, metrics, ui};
 
@@ -30,13 +33,13 @@ pub const READYZ: Route = Route {
     method: Method::GET,
     path: "/readyz",
     id: "system.ready",
-    summary: "Whether store and listener are up, and how many instances stand where",
+    summary: "Whether the gateway can work: the store takes writes, sessions can run, the port is open, and nobody has asked for the end. Instances that are offline do not count",
     access: Access::Open,
     query: &[],
     body: None,
     answer: Answer::Ok(schema::<system::Ready>),
-    errors: &[Code::ShuttingDown],
-    handler: |app, call| now(ready(&app, &call)),
+    errors: &[Code::NotReady, Code::ShuttingDown],
+    handler: |app, call| Box::pin(ready(app, call)),
 };
 
 /// Figures for monitoring.
@@ -44,13 +47,13 @@ pub const METRICS: Route = Route {
     method: Method::GET,
     path: "/metrics",
     id: "system.metrics",
-    summary: "Figures as OpenMetrics text, for Prometheus: instances, store, streams, webhooks",
+    summary: "Figures as OpenMetrics text, for Prometheus: process, requests, instances, store, streams, webhooks",
     access: Access::Scope(Scope::InstancesRead),
     query: &[],
     body: None,
     answer: Answer::Other("application/openmetrics-text"),
     errors: &[Code::InstanceScopedKey],
-    handler: |app, call| now(figures(&app, &call)),
+    handler: |app, call| Box::pin(figures(app, call)),
 };
 
 /// How the gateway does.
@@ -66,6 +69,58 @@ pub const SYSTEM: Route = Route {
     errors: &[Code::InstanceScopedKey],
     handler: |app, call| now(report(&app, &call)),
 };
+
+/// How much is logged.
+pub const LOG_LEVEL: Route = Route {
+    method: Method::GET,
+    path: "/v1/system/log-level",
+    id: "system.log_level",
+    summary: "How much is logged now",
+    access: Access::Login,
+    query: &[],
+    body: None,
+    answer: Answer::Ok(schema::<log::Shown>),
+    errors: &[],
+    handler: |_, _| now(Ok(Reply::ok(&log::level()))),
+};
+
+/// Another level.
+pub const SET_LOG_LEVEL: Route = Route {
+    method: Method::PUT,
+    path: "/v1/system/log-level",
+    id: "system.set_log_level",
+    summary: "Log more or less, until the next start or until the settings are read again (SIGHUP)",
+    access: Access::Login,
+    query: &[],
+    body: Some(schema::<WantedLevel>),
+    answer: Answer::Ok(schema::<log::Shown>),
+    errors: &[Code::StorageFull],
+    handler: |app, call| Box::pin(set_log_level(app, call)),
+};
+
+/// How much is to be logged.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `set_log_level` reads, for the document")]
+struct WantedLevel {
+    /// Secrets, contents and whole phone numbers stay out of the log at every level.
+    level: log::Level,
+}
+
+async fn set_log_level(app: App, call: Call) -> Result<Reply, Error> {
+    let level = call.body(|fields| fields.required("level", wanted_level))?;
+    Ok(Reply::ok(&log::set_level(&app, &call.caller, level).await?))
+}
+
+fn wanted_level(fields: &mut Fields<'_>, name: &'static str) -> Option<log::Level> {
+    let word = fields.text(name, 64)?;
+    let level = log::Level::parse(&word);
+    if level.is_none() {
+        let all = log::Level::ALL.map(log::Level::as_str).join(", ");
+        fields.refuse(name, format!("must be one of {all}"));
+    }
+    level
+}
 
 /// This very document.
 pub const OPENAPI: Route = Route {
@@ -84,8 +139,9 @@ pub const OPENAPI: Route = Route {
     },
 };
 
-fn figures(app: &App, call: &Call) -> Result<Reply, Error> {
-    let text = metrics::render(system_metrics::gather(app, &call.caller)?).map_err(Error::internal)?;
+async fn figures(app: App, call: Call) -> Result<Reply, Error> {
+    let figures = system_metrics::gather(&app, &call.caller, call.site.door()).await?;
+    let text = metrics::render(figures, call.site.tally.counts()).map_err(Error::internal)?;
     Ok(Reply::bytes_of(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
 
@@ -144,9 +200,6 @@ fn report(app: &App, call: &Call) -> Result<Reply, Error> {
     Ok(Reply::ok(&system::report(app, &call.caller)?))
 }
 
-fn ready(app: &App, call: &Call) -> Result<Reply, Error> {
-    if call.site.shutdown.is_cancelled() {
-        return Err(Error::new(Code::ShuttingDown, "The gateway is stopping."));
-    }
-    Ok(Reply::ok(&system::ready(app)?))
+async fn ready(app: App, call: Call) -> Result<Reply, Error> {
+    Ok(Reply::ok(&system::ready(&app, call.site.door()).await?))
 }
