@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,23 +16,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-#[cfg(not(feature = "sandbox"))]
-use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::ServerName;
-#[cfg(feature = "sandbox")]
-use tokio_rustls::rustls::{
-    self, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, UnixTime},
-};
 use tokio_websockets::ClientBuilder;
 use whatsapp_rust::async_channel::Receiver;
 use whatsapp_rust::wacore::net::{Transport, TransportEvent, TransportFactory, WHATSAPP_WEB_ORIGIN};
 
 use super::resends::Gate;
+use super::tls;
 use super::trouble::Trouble;
 use crate::domain::Timestamp;
 use crate::sys::clock;
@@ -40,10 +30,11 @@ use crate::sys::clock;
 /// Where to dial.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    uri: http::Uri,
+    pub uri: http::Uri,
     host: String,
-    port: u16,
-    tls: bool,
+    pub port: u16,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
 }
 
 impl Target {
@@ -142,7 +133,12 @@ impl Dialer {
     }
 
     async fn dial(&self) -> Result<(Arc<dyn Transport>, Receiver<TransportEvent>), Trouble> {
-        let Target { uri, host, port, tls } = self.target.as_ref().map_err(Clone::clone)?;
+        let Target {
+            uri,
+            host,
+            port,
+            tls: encrypted,
+        } = self.target.as_ref().map_err(Clone::clone)?;
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port))
             .await
             .map_err(|_| Trouble::dns(host))?
@@ -150,7 +146,7 @@ impl Dialer {
         let allowed: Vec<SocketAddr> = addresses
             .iter()
             .copied()
-            .filter(|address| may_dial(address.ip(), *tls))
+            .filter(|address| may_dial(address.ip(), *encrypted))
             .collect();
         if allowed.is_empty() {
             return Err(if addresses.is_empty() {
@@ -172,12 +168,12 @@ impl Dialer {
             attempt: self.attempt.clone(),
             inner: tcp,
         };
-        if *tls {
+        if *encrypted {
             let name = ServerName::try_from(host.clone()).map_err(|_| Trouble::tls("the host name is invalid"))?;
-            let stream = tls_connector()?
+            let stream = tls::connector()?
                 .connect(name, socket)
                 .await
-                .map_err(|error| Trouble::tls(&tls_detail(&error)))?;
+                .map_err(|error| Trouble::tls(&tls::detail(&error)))?;
             self.upgrade(uri, host, stream).await
         } else {
             self.upgrade(uri, host, socket).await
@@ -228,7 +224,7 @@ impl TransportFactory for Dialer {
 
 /// Whether an address may be dialled: a sandbox build skips WhatsApp's certificate check, and plain `ws://` has no
 /// protection of its own, so both stay on this machine.
-fn may_dial(ip: IpAddr, tls: bool) -> bool {
+pub(super) fn may_dial(ip: IpAddr, tls: bool) -> bool {
     if cfg!(feature = "sandbox") || !tls {
         return ip.to_canonical().is_loopback();
     }
@@ -251,97 +247,6 @@ async fn connect(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, Trou
         }
     }
     Err(trouble)
-}
-
-/// TLS with the Mozilla roots that are compiled in: a container image often has none of its own. Made once.
-fn tls_connector() -> Result<TlsConnector, Trouble> {
-    static CONNECTOR: OnceLock<TlsConnector> = OnceLock::new();
-    if let Some(connector) = CONNECTOR.get() {
-        return Ok(connector.clone());
-    }
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Trouble::tls("no protocol version"))?;
-    #[cfg(feature = "sandbox")]
-    let config = config
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
-    #[cfg(not(feature = "sandbox"))]
-    let config = config.with_root_certificates(RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    });
-    let config = config.with_no_client_auth();
-    Ok(CONNECTOR.get_or_init(|| TlsConnector::from(Arc::new(config))).clone())
-}
-
-/// In a sandbox build alone, which dials this machine alone: the simulator's certificate is its own. That the other side
-/// holds the certificate's key is still checked.
-#[cfg(feature = "sandbox")]
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-#[cfg(feature = "sandbox")]
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// A short word for a TLS failure; the library's own text is for its authors.
-fn tls_detail(error: &io::Error) -> String {
-    use tokio_rustls::rustls::{CertificateError, Error};
-    let inner = error.get_ref().and_then(|source| source.downcast_ref::<Error>());
-    match inner {
-        Some(Error::InvalidCertificate(CertificateError::Expired | CertificateError::NotValidYet)) => {
-            "the certificate is not valid at this machine's time".to_owned()
-        }
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "the certificate comes from an unknown issuer".to_owned()
-        }
-        Some(Error::InvalidCertificate(_)) => "the certificate does not fit the name".to_owned(),
-        Some(_) => "the other side does not speak TLS as expected".to_owned(),
-        None => "the connection broke off".to_owned(),
-    }
 }
 
 /// A socket that notes what comes in.

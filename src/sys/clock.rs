@@ -64,6 +64,13 @@ impl Timestamp {
             .timestamp_to_rfc9110_string(&time)
             .ok()
     }
+
+    /// Reads what HTTP writes in `Date`.
+    pub fn of_http_date(text: &str) -> Option<Self> {
+        let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+        let time = parser.parse_timestamp(text).ok()?;
+        Some(Self(time.as_millisecond()))
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -241,6 +248,9 @@ mod tests {
         let time = Timestamp::from_seconds(784_111_777).http_date();
         assert_eq!(time.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert_eq!(Timestamp::from_millis(i64::MAX).http_date(), None);
+        let read = Timestamp::of_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(read, Some(Timestamp::from_seconds(784_111_777)));
+        assert_eq!(Timestamp::of_http_date("yesterday"), None);
     }
 
     #[test]

@@ -12,6 +12,24 @@ pub struct Space {
     pub total: u64,
 }
 
+/// What else can be wrong with a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traits {
+    /// Whether it takes no writes at all.
+    pub read_only: bool,
+    /// How many files it may have and how many more; `None` where there is no such limit.
+    pub files: Option<(u64, u64)>,
+}
+
+/// Asks the file system; `None` where it does not say.
+pub fn traits(path: &Path) -> Option<Traits> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(Traits {
+        read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        files: (stat.f_files > 0).then_some((stat.f_files, stat.f_favail)),
+    })
+}
+
 /// Asks the file system; `None` where it does not say.
 pub fn space(path: &Path) -> Option<Space> {
     let stat = rustix::fs::statvfs(path).ok()?;

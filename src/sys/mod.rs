@@ -3,7 +3,10 @@
 pub mod clock;
 pub mod current;
 pub mod disk;
+pub mod locks;
+pub mod mounts;
 pub mod paths;
+pub mod ports;
 pub mod process;
 pub mod secret;
 pub mod service;

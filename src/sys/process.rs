@@ -1,4 +1,4 @@
-//! What the operating system knows about this process.
+//! What the operating system knows about this process and others.
 
 use std::time::Duration;
 
@@ -16,11 +16,7 @@ pub struct Memory {
 /// The memory of this process; `None` where the system does not tell.
 pub fn memory() -> Option<Memory> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let bytes = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes * 1024)
-    };
+    let bytes = |name: &str| kibibytes(&status, name);
     Some(Memory {
         resident: bytes("VmRSS:")?,
         peak: bytes("VmHWM:"),
@@ -59,8 +55,106 @@ pub fn descriptors() -> Option<Descriptors> {
     })
 }
 
+/// The name of a running process.
+pub fn name(pid: u32) -> Option<String> {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// What a process is doing, in a letter: `R`uns, `S`leeps, `D` waits for the disk, `T` was stopped, `Z` has ended.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in brackets and may hold anything.
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// The systemd unit that a process belongs to, such as `whatisup.service`.
+pub fn unit(pid: u32) -> Option<String> {
+    unit_in(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+fn unit_in(table: &str) -> Option<String> {
+    let groups = table.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut units = groups.filter_map(|group| group.rsplit('/').find(|part| part.ends_with(".service")));
+    // A login's own manager is a service too, and says nothing.
+    units.find(|unit| !unit.starts_with("user@")).map(str::to_owned)
+}
+
+/// How many files a process may have open; without a number, this one.
+pub fn open_files_limit(pid: Option<u32>) -> Option<u64> {
+    let who = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    limit_in(&std::fs::read_to_string(format!("/proc/{who}/limits")).ok()?)
+}
+
+fn limit_in(table: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+/// Memory that a program could still take, in bytes, by the machine and by the container around us.
+pub fn available_memory() -> Option<u64> {
+    let machine = kibibytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
+    let figure = |name: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let container = figure("memory.max").zip(figure("memory.current"));
+    Some(container.map_or(machine, |(most, now)| machine.min(most.saturating_sub(now))))
+}
+
+/// A line such as `VmRSS:    1234 kB`, in bytes.
+fn kibibytes(table: &str, name: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_a_process_is_read_from_its_group_and_a_logins_manager_is_none() {
+        for (table, expected) in [
+            ("0::/system.slice/whatisup.service\n", Some("whatisup.service")),
+            (
+                "12:cpu:/\n0::/system.slice/whatisup.service/sub\n",
+                Some("whatisup.service"),
+            ),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/whatisup.service\n",
+                Some("whatisup.service"),
+            ),
+            ("0::/user.slice/user-1000.slice/user@1000.service/init.scope\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(unit_in(table).as_deref(), expected, "{table}");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let table = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024      524288    files\n";
+        assert_eq!(limit_in(table), Some(1024));
+        assert_eq!(limit_in("Max open files  unlimited unlimited files"), Some(u64::MAX));
+        assert_eq!(limit_in(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_is_known_by_its_number() {
+        let own = std::process::id();
+        assert!(name(own).is_some_and(|name| !name.is_empty()));
+        assert!(matches!(state(own), Some('R' | 'S')));
+        assert!(open_files_limit(None).is_some_and(|limit| limit > 0));
+        assert_eq!(open_files_limit(Some(own)), open_files_limit(None));
+        assert!(available_memory().is_some_and(|bytes| bytes > 0));
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process_has_some_memory_and_once_had_no_less() {

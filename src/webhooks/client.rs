@@ -59,12 +59,7 @@ impl Client {
     /// A client under this policy, which gives each attempt this long.
     pub fn new(policy: Policy, timeout: Duration) -> Result<Self, Unusable> {
         let policy = Arc::new(policy);
-        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        let tls = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Unusable(error.into()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls()?;
         let make = |plain: bool| {
             let mut tcp = HttpConnector::new_with_resolver(Guarded {
                 policy: Arc::clone(&policy),
@@ -146,6 +141,15 @@ impl Client {
         let status = answer.status().as_u16();
         Ok((status, beginning(answer.into_body()).await))
     }
+}
+
+/// TLS with the Mozilla roots that are compiled in.
+pub(super) fn tls() -> Result<ClientConfig, Unusable> {
+    let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    let versions = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Unusable(error.into()))?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The beginning of an answer's body as text. The rest is never read: the connection is dropped with it.

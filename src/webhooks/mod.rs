@@ -9,6 +9,7 @@ mod client;
 pub mod guard;
 mod lane;
 pub mod metrics;
+pub mod reach;
 pub mod secrets;
 pub mod signature;
 
