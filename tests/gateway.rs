@@ -7,6 +7,7 @@ mod audit;
 mod browser;
 mod cli;
 mod crash;
+mod doctor;
 mod harness;
 mod install;
 mod proxy;

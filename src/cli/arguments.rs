@@ -136,6 +136,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Webhooks,
     },
+    /// Look for what is wrong with this installation, and say what to do
+    Doctor(Doctor),
     /// Give the space of deleted data back to the disk; the server must not run
     Compact,
     /// Show or check the settings
@@ -427,6 +429,25 @@ pub struct Listen {
     pub answer: u16,
 }
 
+/// `doctor`
+#[derive(Args, Debug, Default)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " doctor\n  ",
+    program!(), " doctor --offline --json\n  ",
+    "sudo ", program!(), " doctor --state /var/lib/", program!(), " --bundle doctor.tar.gz\n\n",
+    "A line for each check: how it went, its name, what was found and what to do. It only looks: nothing is created,\n",
+    "changed, locked or sent, with and without a running server. Exit code: 0 when nothing failed, 1 when something\n",
+    "did, 2 when the command line is wrong. Colours on a terminal only, and none with NO_COLOR."
+))]
+pub struct Doctor {
+    /// Leave out everything that needs the network
+    #[arg(long)]
+    pub offline: bool,
+    /// Also make a .tar.gz for whoever helps: without keys, numbers, names, ids, texts and webhook paths
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+}
+
 /// `config …`
 #[derive(Subcommand, Debug)]
 pub enum Config {
@@ -488,6 +509,7 @@ mod tests {
             "x send inst_1 5511999990002 -5 --client-ref r",
             "x events --instance inst_1 --events message.sent,message.received --since evt_1",
             "x config show --json",
+            "x doctor --offline --json --bundle /b --state /s",
             "x setup-link --state /s",
             "x log-level",
             "x log-level debug --json",

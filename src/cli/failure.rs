@@ -17,6 +17,8 @@ pub(super) enum Failure {
     Failed(String),
     /// The server said no, or the use case did where no server runs.
     Refused(Box<Refusal>),
+    /// What failed stands in the output already.
+    Told,
     /// Whoever read our output has enough; no failure at all.
     PipeClosed,
 }
@@ -45,6 +47,7 @@ impl Failure {
     pub(super) fn report(&self, json: bool) -> ExitCode {
         match self {
             Failure::PipeClosed => return ExitCode::SUCCESS,
+            Failure::Told => {}
             Failure::Refused(refusal) if json => eprintln!("{}", refusal.to_json()),
             Failure::Usage(sentence) | Failure::Failed(sentence) if json => {
                 eprintln!("{}", json!({"error": {"message": sentence}}));
@@ -60,6 +63,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Usage(sentence) | Failure::Failed(sentence) => f.write_str(sentence),
             Failure::Refused(refusal) => refusal.fmt(f),
+            Failure::Told => f.write_str("see what was printed"),
             Failure::PipeClosed => f.write_str("the output was closed"),
         }
     }

@@ -13,6 +13,7 @@ mod compact;
 mod configuration;
 mod context;
 mod dashboard;
+mod doctor;
 mod events;
 mod failure;
 mod heartbeat;
@@ -56,10 +57,12 @@ pub fn run() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { global, command } = arguments;
-    // A package is built where there are no settings, and a wrong one is no reason to complete nothing.
+    // A package is built where there are no settings, and a wrong one is no reason to complete nothing; that settings
+    // cannot be used is among what doctor tells.
     match &command {
         Command::Completions { shell } => return manual::completions(*shell),
         Command::Man { folder } => return manual::man(folder),
+        Command::Doctor(wanted) => return doctor::run(&global, wanted),
         _ => {}
     }
     let flags = match &command {
@@ -83,7 +86,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Compact => runtime(false)?.block_on(compact::run(&context)),
         Command::Config { command } => configuration::run(&context, &command),
         // Done above.
-        Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        Command::Completions { .. } | Command::Man { .. } | Command::Doctor(_) => Ok(()),
     }
 }
 
