@@ -36,6 +36,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2", &["src/app/"]),
     ("cookie", &["src/http/"]),
     ("sd_notify", &["src/sys/"]),
+    ("tar", &["src/app/", "src/store/tests/"]),
+    ("age", &["src/cli/"]),
 ];
 
 /// WhatsApp's crates: where sessions run, where their keys are kept, and where that keeping is tested.

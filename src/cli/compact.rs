@@ -22,6 +22,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
         )));
     }
     let done = store::compact(&path).map_err(|error| cannot_open(&error))?;
+    if let Some(upgraded) = &done.upgraded {
+        context.output.note(&format!("note: {upgraded}"));
+    }
     let outcome = json!({"bytes_before": done.before, "bytes_after": done.after});
     context.output.value(&outcome, |_| {
         format!("{} bytes before, {} bytes now", done.before, done.after)

@@ -33,6 +33,9 @@ pub(super) fn open(context: &Context, create: bool) -> Result<Offline, Failure> 
     }
     // Nobody listens, and keys make no events.
     let store = Store::open(&state.store, Arc::new(|_| {})).map_err(|error| cannot_open(&error))?;
+    if let Some(upgraded) = store.upgraded() {
+        context.output.note(&format!("note: {upgraded}"));
+    }
     let keys = Keyring::new(store.clone(), *state.pepper.bytes());
     Ok(Offline { store, keys })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::PROGRAM;
 use super::context::Context;
 use super::failure::Failure;
+use super::offline::cannot_open;
 use crate::store;
 use crate::sys::paths::{self, Prepared};
 use crate::sys::secret::{self, RandomKey};
@@ -31,6 +32,11 @@ impl State {
     /// that the old one can perhaps be restored.
     pub(super) fn prepare(context: &Context) -> Result<Self, Failure> {
         let folder = &context.state;
+        // Before anything is changed, so that whoever is refused finds the folder as it was. Other troubles have their
+        // words further down.
+        if let Ok(Some(found)) = store::inspect(&store_path(folder)) {
+            found.require_known().map_err(|error| cannot_open(&error))?;
+        }
         let mut warnings = Vec::new();
         match paths::prepare_private_dir(folder) {
             Ok(Prepared::Tightened { from }) => warnings.push(format!(
@@ -147,7 +153,7 @@ mod tests {
         let context = context(&folder.path().join("state"));
         let state = State::prepare(&context).unwrap();
         assert!(state.is_first_start());
-        fs::write(store_path(&context.state), "x").unwrap();
+        fs::write(store_path(&context.state), "").unwrap();
         let again = State::prepare(&context).unwrap();
         assert!(again.is_first_start() && again.pepper == state.pepper);
         again.first_start_is_done().unwrap();
@@ -158,7 +164,7 @@ mod tests {
     fn a_store_without_its_pepper_is_refused_and_no_new_pepper_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path());
-        fs::write(store_path(folder.path()), "x").unwrap();
+        fs::write(store_path(folder.path()), "").unwrap();
         let problem = State::prepare(&context).err().unwrap().to_string();
         assert!(problem.contains("no API key of this store works"), "{problem}");
         assert!(!folder.path().join("pepper").exists());

@@ -3,18 +3,21 @@
 use std::path::Path;
 
 use super::error::OpenError;
-use super::{open_file, schema};
+use super::schema;
+use super::upgrade::{self, Upgraded};
 
 /// Page cache while compacting.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// What a compaction achieved.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Compacted {
     /// Size of the file before, in bytes.
     pub before: u64,
     /// Size of the file after, in bytes.
     pub after: u64,
+    /// What was done to a file of an older version before.
+    pub upgraded: Option<Upgraded>,
 }
 
 /// Compacts a file that no process has open; it must exist. Needs no space beside the file; a crash loses nothing.
@@ -25,9 +28,16 @@ pub fn compact(path: &Path) -> Result<Compacted, OpenError> {
             .map_err(|error| OpenError::Failed(error.into()))
     };
     let before = size()?;
-    let mut database = open_file(path, CACHE_BYTES, false)?;
+    let (mut database, upgraded) = upgrade::begin(path, CACHE_BYTES, false)?;
     schema::prepare(&database)?;
+    if upgraded.is_some() {
+        upgrade::forget_old_copies(path);
+    }
     while database.compact().map_err(OpenError::failed)? {}
     database.close()?;
-    Ok(Compacted { before, after: size()? })
+    Ok(Compacted {
+        before,
+        after: size()?,
+        upgraded,
+    })
 }

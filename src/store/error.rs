@@ -16,7 +16,9 @@ pub enum OpenError {
     #[error("the store is in use by another process; stop it first, or talk to it through its admin socket")]
     InUse,
     /// A newer version wrote it.
-    #[error("the store has schema {found}, written by WhatIsUp {written_by}; this version knows up to {known}")]
+    #[error(
+        "the store has schema {found}, written by WhatIsUp {written_by}; this version knows up to {known}. Nothing was changed: install WhatIsUp {written_by} or newer"
+    )]
     Newer {
         /// Schema of the file.
         found: u32,
@@ -24,6 +26,18 @@ pub enum OpenError {
         written_by: String,
         /// The newest schema known here.
         known: u32,
+    },
+    /// An older version wrote it, and the copy that is made before it is changed could not be.
+    #[error(
+        "the store has schema {found} and is copied before it is brought to {known}; nothing was changed, because {problem}"
+    )]
+    NotCopied {
+        /// Schema of the file.
+        found: u32,
+        /// The schema it would be brought to.
+        known: u32,
+        /// Why, and what to do.
+        problem: String,
     },
     /// Anything else.
     #[error("the store cannot be opened")]

@@ -20,12 +20,14 @@ mod journal;
 mod keys;
 mod logins;
 mod outbox;
+mod peek;
 mod rows;
 mod schema;
 pub mod session;
 mod space;
 mod sweep;
 mod tables;
+mod upgrade;
 mod webhooks;
 mod writer;
 
@@ -56,9 +58,11 @@ pub use glance::{Glimpse, glance};
 pub use inbound::{INBOUND_KNOWN_FOR, InboundKey};
 pub use journal::JournalPage;
 pub use logins::StoredPassword;
+pub use peek::{Held, Inspected, hold, inspect};
 pub use rows::{Tx, View};
 pub use schema::SCHEMA;
 pub use sweep::{SweepLimits, Swept};
+pub use upgrade::Upgraded;
 
 use space::Space;
 use writer::{Class, Message, Opener, Shared, Slot, Task, Writer};
@@ -106,15 +110,24 @@ pub struct Store {
     queue: mpsc::Sender<Message>,
     path: PathBuf,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    upgraded: Option<Upgraded>,
 }
 
 impl Store {
-    /// Opens the file, creating it if there is none; its folder must exist.
+    /// Opens the file, creating it if there is none; its folder must exist. An older one is brought up to date, after a
+    /// copy of it was made; a newer one is refused and nothing is changed.
     pub fn open(options: &Options, sink: CommitSink) -> Result<Store, OpenError> {
         let (path, cache_bytes) = (options.path.clone(), options.cache_bytes);
         let space = Space::behind(&path, options.reserve_bytes);
-        let opener = Box::new(move |first| open_file(&path, cache_bytes, first));
-        Self::start(options.path.clone(), opener, space, sink)
+        let (database, upgraded) = upgrade::begin(&path, cache_bytes, true)?;
+        let mut first = Some(database);
+        let opener = Box::new(move |_| first.take().map_or_else(|| open_file(&path, cache_bytes, false), Ok));
+        let mut store = Self::start(options.path.clone(), opener, space, sink)?;
+        if upgraded.is_some() {
+            upgrade::forget_old_copies(&options.path);
+        }
+        store.upgraded = upgraded;
+        Ok(store)
     }
 
     fn start(path: PathBuf, mut opener: Opener, space: Space, sink: CommitSink) -> Result<Store, OpenError> {
@@ -137,6 +150,7 @@ impl Store {
             queue,
             path,
             thread: Arc::new(Mutex::new(Some(thread))),
+            upgraded: None,
         })
     }
 
@@ -227,6 +241,11 @@ impl Store {
     /// The last event ever committed, also when the journal was swept since; `None` before the first.
     pub fn head(&self) -> Option<EventId> {
         self.shared.head().last_event
+    }
+
+    /// What was done to the file of an older version when it was opened.
+    pub const fn upgraded(&self) -> Option<&Upgraded> {
+        self.upgraded.as_ref()
     }
 
     /// The folder of the file.

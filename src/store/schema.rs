@@ -19,22 +19,34 @@ pub(super) const CUSTOMER: &[u8] = b"customer";
 
 /// What the file says about itself.
 #[derive(Serialize, Deserialize)]
-struct Written {
-    schema: u32,
-    written_by: String,
+pub(super) struct Written {
+    pub(super) schema: u32,
+    pub(super) written_by: String,
 }
 
-/// A step from one schema to the next, in the transaction that also writes the new number.
-type Migration = fn(&WriteTransaction) -> Result<(), Cause>;
+/// A step from one schema to the next.
+struct Migration {
+    /// What the newer schema has that the older one had not, for the log.
+    brought: &'static str,
+    /// Rewrites what lies in the tables; new tables are made before.
+    rewrite: fn(&WriteTransaction) -> Result<(), Cause>,
+}
 
-/// The steps; the first one leads from schema 1 to 2. New tables are made before the steps run.
+/// The steps; the first one leads from schema 1 to 2. All of them and the new number are one transaction: a file is of
+/// the old schema or of the new one, whenever the power goes.
 const MIGRATIONS: &[Migration] = &[
-    // 2 brought the tables of webhooks.
-    |_| Ok(()),
-    // 3 brought the one for requests to send a message again.
-    |_| Ok(()),
-    // 4 brought sign-ins to the dashboard and the audit list.
-    |_| Ok(()),
+    Migration {
+        brought: "webhook endpoints and their deliveries",
+        rewrite: |_| Ok(()),
+    },
+    Migration {
+        brought: "requests to send a message again that survive a restart",
+        rewrite: |_| Ok(()),
+    },
+    Migration {
+        brought: "sign-ins to the dashboard and the audit list",
+        rewrite: |_| Ok(()),
+    },
 ];
 
 const _: () = assert!(MIGRATIONS.len() + 1 == SCHEMA as usize);
@@ -67,7 +79,7 @@ pub(super) fn head(database: &Database) -> Result<Head, OpenError> {
     decode(META, row.value()).map_err(|error| OpenError::Failed(error.into()))
 }
 
-fn read(database: &Database) -> Result<Option<Written>, OpenError> {
+pub(super) fn read(database: &Database) -> Result<Option<Written>, OpenError> {
     let txn = database.begin_read().map_err(OpenError::failed)?;
     let meta = match txn.open_table(META) {
         Ok(meta) => meta,
@@ -110,17 +122,24 @@ fn create(database: &Database) -> Result<(), OpenError> {
 }
 
 fn migrate(database: &Database, from: u32) -> Result<(), OpenError> {
+    migrated(database, from)?.commit().map_err(OpenError::failed)?;
+    tracing::info!("the store has schema {SCHEMA} now");
+    Ok(())
+}
+
+/// A transaction in which everything is done.
+pub(super) fn migrated(database: &Database, from: u32) -> Result<WriteTransaction, OpenError> {
     let txn = begin(database).map_err(OpenError::failed)?;
     for (_, table) in tables::ALL {
         txn.open_table(*table).map_err(OpenError::failed)?;
     }
     // Schema numbers begin at 1, the list of steps at 0.
-    let done = from.saturating_sub(1) as usize;
-    for step in MIGRATIONS.iter().skip(done) {
-        step(&txn).map_err(OpenError::Failed)?;
+    for (schema, step) in (1..).zip(MIGRATIONS).skip(from.saturating_sub(1) as usize) {
+        (step.rewrite)(&txn).map_err(OpenError::Failed)?;
+        tracing::info!("schema {schema} → {}: {}", schema + 1, step.brought);
     }
     sign(&txn)?;
-    txn.commit().map_err(OpenError::failed)
+    Ok(txn)
 }
 
 fn begin(database: &Database) -> Result<WriteTransaction, TransactionError> {

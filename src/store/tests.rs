@@ -13,6 +13,7 @@ mod faults;
 mod logins;
 mod measure;
 mod records;
+mod upgrade;
 mod writing;
 
 use std::path::Path;
