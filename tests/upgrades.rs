@@ -223,6 +223,7 @@ fn every_command_refuses_a_folder_of_a_newer_version_and_changes_nothing_in_it()
         &["keys", "create", "--name", "x"],
         &["password"],
         &["compact"],
+        &["backup", "-"],
     ] {
         let output = Command::new(SANDBOX)
             .args(args)

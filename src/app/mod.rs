@@ -4,8 +4,10 @@
 //! become [`Error`](crate::domain::error::Error)s with a code. Everything takes the [`Caller`](crate::domain::access::Caller) whose rights it must
 //! respect, so that no front door can forget to ask.
 
+pub mod archive;
 pub mod audit;
 pub mod authentication;
+pub mod backups;
 pub mod deliveries;
 pub mod events;
 pub mod instances;
@@ -41,6 +43,8 @@ use crate::webhooks::Webhooks;
 pub struct Options {
     /// The secret under which API keys are hashed and stream tokens signed.
     pub pepper: [u8; 32],
+    /// What seals the signing secrets of webhooks; backups hold both.
+    pub secrets_key: [u8; 32],
     /// Requests that a key may make at once; 0 switches rate limits off.
     pub burst: u32,
     /// Requests that a key may make a second in the long run.
@@ -66,6 +70,8 @@ pub struct App {
     pub keys: keys::Keyring,
     /// The dashboard's password and who is signed in.
     pub sessions: sessions::Sessions,
+    /// What backups need beside the store.
+    pub backups: backups::Backups,
     /// Open event streams, counted by key or sign-in.
     pub streams: events::Streams,
     /// How often each key, each sign-in and each stranger may ask.
@@ -89,6 +95,7 @@ impl App {
             webhooks,
             sessions,
             keys,
+            backups: backups::Backups::new(archive::Keys::of(&options.pepper, Some(&options.secrets_key))),
             streams,
             limits: Arc::new(limits::Limits::new(options.burst, options.per_second)),
             started_at: clock::now(),

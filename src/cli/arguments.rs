@@ -138,6 +138,10 @@ pub enum Command {
     },
     /// Look for what is wrong with this installation, and say what to do
     Doctor(Doctor),
+    /// Write everything into one file, while the gateway runs or not
+    Backup(Backup),
+    /// Put a backup in the place of the state folder; the server must not run
+    Restore(Restore),
     /// Give the space of deleted data back to the disk; the server must not run
     Compact,
     /// Show or check the settings
@@ -401,6 +405,60 @@ pub struct Events {
     /// First what happened since this event id
     #[arg(long, value_name = "EVENT_ID")]
     pub since: Option<String>,
+}
+
+/// `backup`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " backup \"/var/backups/whatisup-$(date +%F).tar.gz\"\n  ",
+    program!(), " backup --encrypt whatisup.tar.gz.age\n  ",
+    program!(), " backup - --passphrase-file /root/passphrase | ssh host 'cat >whatisup.tar.gz.age'\n\n",
+    "In it: a snapshot of the store, the pepper and secrets.key (also when settings name them elsewhere), with sizes and\n",
+    "hashes. Not in it: the configuration file, logs. A running gateway goes on meanwhile; without one the store is read\n",
+    "as it lies there. The snapshot needs free space in the state folder, about as much as store.redb has.\n\n",
+    "Whoever has the file has every linked phone and every key. With a passphrase it is encrypted as `age -p` does, and\n",
+    "`age -d` opens it too; WHATISUP_BACKUP_PASSPHRASE_FILE may name the file with the passphrase."
+))]
+pub struct Backup {
+    /// The file to write, or `-` for standard output
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// Ask for a passphrase and encrypt with it
+    #[arg(long)]
+    pub encrypt: bool,
+    /// Encrypt with the passphrase in this file
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// `restore`
+#[derive(Args, Debug)]
+#[command(after_help = concat!(
+    "Examples:\n  ", program!(), " restore whatisup-2030-01-31.tar.gz\n  ",
+    "sudo ", program!(), " restore --state /var/lib/whatisup --force whatisup.tar.gz.age\n\n",
+    "Before you do: the installation that the backup was made of must be off for good. Two that run with the same link\n",
+    "throw each other out until WhatsApp ends it.\n\n",
+    "A backup is as old as it is. Keys that change with each message are of then: what comes next may be unreadable at\n",
+    "first and is asked for again by itself, which mostly works. Messages that were accepted and not yet sent then are\n",
+    "sent now, under their old ids, unless they are older than 24 hours; those that WhatsApp has already are not shown\n",
+    "twice. Webhook deliveries that were due then are made again, with the same ids. Events since then are gone.\n\n",
+    "The backup is checked as a whole before anything takes its place. With --force, what was there is kept in the folder\n",
+    "before-restore-TIME inside the state folder. Files get the owner of the folder. A backup of an older version is\n",
+    "brought up to date at the next start; the configuration file is in no backup."
+))]
+pub struct Restore {
+    /// The backup, or `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Also into a folder that is not empty; what was there is kept beside
+    #[arg(long)]
+    pub force: bool,
+    /// The passphrase of the backup is in this file
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `webhooks …`

@@ -172,6 +172,15 @@ impl Client {
         Err(refusal(response).await)
     }
 
+    /// `POST`, answered with a stream of bytes, however long the server takes to begin.
+    pub(super) async fn download(&self, path: &str) -> Result<Incoming, Failure> {
+        let response = self.exchange(self.request(Method::POST, path, None, &[])?).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        Err(refusal(response).await)
+    }
+
     async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let bytes = self.bytes(self.request(method, path, body, &[])?).await?;
         if bytes.is_empty() {

@@ -1,13 +1,15 @@
 //! The commands of the program, and the one place where the rooms are put together: [`serve`].
 //!
 //! `serve` owns the state folder. Every other command talks to it over the Unix socket in that folder, with the same
-//! API that everybody uses; only `keys`, `password` and `compact` can open the store themselves when no server runs.
+//! API that everybody uses; only `keys`, `password`, `backup` and `compact` can open the store themselves when no server runs, and `restore` wants
+//! none to run.
 //!
 //! Standard output carries what was asked for and nothing else, so that it can be piped; notes and errors go to standard
 //! error. Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong.
 
 mod arguments;
 mod audit;
+mod backup;
 mod client;
 mod compact;
 mod configuration;
@@ -24,9 +26,12 @@ mod manual;
 mod offline;
 mod options;
 mod output;
+mod prompt;
 mod reload;
+mod restore;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod sealing;
 mod send;
 mod serve;
 mod sockets;
@@ -83,6 +88,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Webhooks {
             command: Webhooks::Listen(wanted),
         } => runtime(false)?.block_on(webhooks::listen(&context, wanted)),
+        Command::Backup(wanted) => runtime(false)?.block_on(backup::run(&context, wanted)),
+        Command::Restore(wanted) => runtime(false)?.block_on(restore::run(&context, wanted)),
         Command::Compact => runtime(false)?.block_on(compact::run(&context)),
         Command::Config { command } => configuration::run(&context, &command),
         // Done above.

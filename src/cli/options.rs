@@ -91,6 +91,7 @@ pub(super) fn app(config: &Config, state: &State) -> app::Options {
     let limits = &config.limits;
     app::Options {
         pepper: *state.pepper.bytes(),
+        secrets_key: *state.secrets_key.bytes(),
         burst: limits.burst,
         per_second: limits.per_second,
         max_streams_per_key: limits.max_streams_per_key,

@@ -7,9 +7,10 @@ use super::PROGRAM;
 use super::context::Context;
 use super::failure::Failure;
 use super::offline::cannot_open;
+use crate::app::archive::{Keys, PEPPER, SECRETS_KEY};
 use crate::store;
 use crate::sys::paths::{self, Prepared};
-use crate::sys::secret::{self, RandomKey};
+use crate::sys::secret::{self, RandomKey, Secret};
 
 /// A state folder that is ready for the store to be opened.
 pub(super) struct State {
@@ -45,6 +46,12 @@ impl State {
             )),
             Ok(_) => {}
             Err(problem) => return Err(Failure::Failed(format!("the state folder {problem}"))),
+        }
+        if is_half_restored(folder) {
+            return Err(Failure::Failed(format!(
+                "a restore into {} was interrupted; do it once more: `{PROGRAM} restore --force …`",
+                folder.display()
+            )));
         }
         let path = store_path(folder);
         let marker = folder.join(".first-start");
@@ -85,6 +92,35 @@ impl State {
 /// The store's file in a state folder.
 pub(super) fn store_path(folder: &Path) -> PathBuf {
     folder.join("store.redb")
+}
+
+/// Says that a restore has begun to change the folder and has not finished.
+pub(super) fn restore_marker(folder: &Path) -> PathBuf {
+    folder.join(".restore-unfinished")
+}
+
+fn is_half_restored(folder: &Path) -> bool {
+    restore_marker(folder).exists()
+}
+
+/// The keys of the folder's store, as they are: nothing is made or changed.
+pub(super) fn keys_of_store(context: &Context) -> Result<Keys, Failure> {
+    let read = |set: &Option<Secret>, name: &str| match set {
+        Some(text) => RandomKey::parse(text.expose()).map(Some).ok_or_else(|| {
+            Failure::Usage(format!(
+                "the setting for {name} must name a file with 64 hexadecimal digits"
+            ))
+        }),
+        None => RandomKey::read(&context.state.join(name)).map_err(|problem| Failure::Failed(problem.to_string())),
+    };
+    let pepper = read(&context.config().pepper, PEPPER)?.ok_or_else(|| {
+        Failure::Failed(format!(
+            "{} is missing, and a backup without it would have no API key that works; name it with WHATISUP_PEPPER_FILE",
+            context.state.join(PEPPER).display()
+        ))
+    })?;
+    let secrets_key = read(&context.config().secrets_key, SECRETS_KEY)?;
+    Ok(Keys::of(pepper.bytes(), secrets_key.as_ref().map(RandomKey::bytes)))
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {

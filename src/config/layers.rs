@@ -87,6 +87,9 @@ impl fmt::Display for ConfigError {
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "WHATISUP_CONFIG";
 
+/// Variables of single commands, which are no settings.
+const OF_COMMANDS: &[&str] = &["WHATISUP_BACKUP_PASSPHRASE", "WHATISUP_BACKUP_PASSPHRASE_FILE"];
+
 /// Reads the layers and checks the outcome.
 pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let mut assembly = Assembly::new();
@@ -177,7 +180,7 @@ impl Assembly {
             let Some(name) = name.to_str().filter(|name| name.starts_with("WHATISUP_")) else {
                 continue;
             };
-            if name == FILE_VARIABLE {
+            if name == FILE_VARIABLE || OF_COMMANDS.contains(&name) {
                 continue;
             }
             let source = Source::Environment(name.to_owned());

@@ -94,6 +94,8 @@ actions! {
     PasswordConfigure = "password.configure",
     /// Another log level was chosen, until the next start.
     SystemSetLogLevel = "system.set_log_level",
+    /// A backup was made, with the keys of every link.
+    BackupsCreate = "backups.create",
     /// Rows of this list were removed because there were too many.
     AuditSweep = "audit.sweep",
 }

@@ -1,11 +1,12 @@
 //! What a handler answers: a status, headers, and bytes or a stream of them.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
@@ -20,7 +21,7 @@ pub struct Reply {
 
 enum Content {
     Bytes(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    Stream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>),
 }
 
 impl Reply {
@@ -72,6 +73,14 @@ impl Reply {
 
     /// 200 and pieces as they come.
     pub fn stream(content_type: &'static str, pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self::breakable_stream(content_type, pieces.map(Ok))
+    }
+
+    /// The same; an error breaks the connection, so that nobody takes half an answer for a whole one.
+    pub fn breakable_stream(
+        content_type: &'static str,
+        pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Self {
         let mut reply = Self::of(StatusCode::OK, Content::Stream(Box::pin(pieces)));
         reply.set(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         reply
@@ -127,13 +136,13 @@ impl Reply {
 }
 
 /// warp wants a body that may be shared between threads, which a stream never is: the lock is never taken, only owned.
-struct Pieces(Mutex<Pin<Box<dyn Stream<Item = Bytes> + Send>>>);
+struct Pieces(Mutex<Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>>);
 
 impl Stream for Pieces {
-    type Item = Result<Bytes, std::convert::Infallible>;
+    type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let pieces = self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        pieces.as_mut().poll_next(context).map(|piece| piece.map(Ok))
+        pieces.as_mut().poll_next(context)
     }
 }

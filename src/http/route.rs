@@ -122,6 +122,7 @@ pub static TABLE: &[Route] = &[
     v1::operations::LOG_LEVEL,
     v1::operations::SET_LOG_LEVEL,
     v1::audit::LIST,
+    v1::backups::CREATE,
     v1::keys::LIST,
     v1::keys::CREATE,
     v1::keys::REVOKE,

@@ -24,6 +24,7 @@ mod peek;
 mod rows;
 mod schema;
 pub mod session;
+mod snapshot;
 mod space;
 mod sweep;
 mod tables;
@@ -61,6 +62,7 @@ pub use logins::StoredPassword;
 pub use peek::{Held, Inspected, hold, inspect};
 pub use rows::{Tx, View};
 pub use schema::SCHEMA;
+pub use snapshot::{Snapshot, SnapshotError, snapshot_of_file};
 pub use sweep::{SweepLimits, Swept};
 pub use upgrade::Upgraded;
 
@@ -111,6 +113,7 @@ pub struct Store {
     path: PathBuf,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
     upgraded: Option<Upgraded>,
+    reserve_bytes: u64,
 }
 
 impl Store {
@@ -120,6 +123,9 @@ impl Store {
         let (path, cache_bytes) = (options.path.clone(), options.cache_bytes);
         let space = Space::behind(&path, options.reserve_bytes);
         let (database, upgraded) = upgrade::begin(&path, cache_bytes, true)?;
+        if let Some(folder) = path.parent() {
+            snapshot::remove_abandoned(folder);
+        }
         let mut first = Some(database);
         let opener = Box::new(move |_| first.take().map_or_else(|| open_file(&path, cache_bytes, false), Ok));
         let mut store = Self::start(options.path.clone(), opener, space, sink)?;
@@ -127,6 +133,7 @@ impl Store {
             upgrade::forget_old_copies(&options.path);
         }
         store.upgraded = upgraded;
+        store.reserve_bytes = options.reserve_bytes;
         Ok(store)
     }
 
@@ -151,6 +158,7 @@ impl Store {
             path,
             thread: Arc::new(Mutex::new(Some(thread))),
             upgraded: None,
+            reserve_bytes: 0,
         })
     }
 

@@ -13,6 +13,7 @@ mod faults;
 mod logins;
 mod measure;
 mod records;
+mod snapshot;
 mod upgrade;
 mod writing;
 

@@ -37,6 +37,7 @@ impl Default for Setup {
         Self {
             app: app::Options {
                 pepper: [7; 32],
+                secrets_key: [7; 32],
                 burst: 0,
                 per_second: 20,
                 max_streams_per_key: 100,

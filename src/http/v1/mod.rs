@@ -1,6 +1,7 @@
 //! The calls of the API, one file a resource: each a constant of the table and its handler.
 
 pub mod audit;
+pub mod backups;
 pub mod deliveries;
 pub mod events;
 pub mod instances;
