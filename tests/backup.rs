@@ -110,8 +110,8 @@ async fn a_backup_taken_in_the_middle_of_traffic_goes_on_in_another_folder() {
     instance.settles().await;
     assert_eq!((&made["instances"], &made["encrypted"]), (&json!(1), &json!(false)));
     assert!(made["events"].as_u64().unwrap() >= 10, "{made}");
-    let mode = fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let permissions = fs::metadata(&file).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o777, 0o600);
     assert_eq!(names(elsewhere.path()), ["backup.tar.gz"], "no draft stays");
     assert!(!names(&old.state()).iter().any(|name| name.starts_with(".snapshot")));
     let rows = old.client.get("/v1/audit?action=backups.create").returns(200).await;

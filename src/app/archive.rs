@@ -190,10 +190,19 @@ pub fn pack(snapshot: &Snapshot, keys: &Keys, created_at: Timestamp, out: impl W
     Ok(manifest)
 }
 
-/// Reads an archive to its very end and holds it against its list; with a folder, its files are written there.
+/// Where files are unpacked, and whose they become.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// User and group.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// Reads an archive to its very end and holds it against its list; with a place, its files are written there.
 ///
 /// Whatever is wrong, the folder may hold some of the files then: it must be one that can be thrown away.
-pub fn unpack(input: impl Read, into: Option<&Path>) -> Result<Manifest, BadArchive> {
+pub fn unpack(input: impl Read, into: Option<Place<'_>>) -> Result<Manifest, BadArchive> {
     let mut input = BufReader::new(input);
     if input.fill_buf().map_err(BadArchive::reading)?.is_empty() {
         return Err(BadArchive::Foreign("it is empty".to_owned()));
@@ -294,18 +303,23 @@ fn require_plain<R: Read>(entry: &tar::Entry<'_, R>, name: &str) -> Result<(), B
     Ok(())
 }
 
-fn take(entry: &mut impl Read, listed: &Listed, into: Option<&Path>) -> Result<(), BadArchive> {
+fn take(entry: &mut impl Read, listed: &Listed, into: Option<Place<'_>>) -> Result<(), BadArchive> {
     let unwritable = |source| BadArchive::Unwritable {
         name: listed.name.clone(),
         source,
     };
     let mut file = into
-        .map(|folder| {
-            OpenOptions::new()
+        .map(|place| {
+            let file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(folder.join(&listed.name))
+                .open(place.folder.join(&listed.name))?;
+            // By the handle: what a name stands for may change under the hands of root.
+            if let Some((user, group)) = place.owner {
+                std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+            }
+            Ok(file)
         })
         .transpose()
         .map_err(unwritable)?;

@@ -5,11 +5,12 @@
 //! renames. A marker stands while they happen, and no gateway starts beside it: an interrupted restore is done once more,
 //! never started by accident as an empty gateway.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 
 use super::PROGRAM;
@@ -19,7 +20,7 @@ use super::failure::Failure;
 use super::offline::cannot_open;
 use super::sealing;
 use super::state::{restore_marker, store_path};
-use crate::app::archive::{self, BadArchive, Manifest, PEPPER, SECRETS_KEY, STORE};
+use crate::app::archive::{self, BadArchive, Manifest, PEPPER, Place, SECRETS_KEY, STORE};
 use crate::store::{self, Held, OpenError};
 use crate::sys::secret::{RandomKey, Secret};
 use crate::sys::{clock, paths};
@@ -57,8 +58,12 @@ pub(super) async fn run(context: &Context, wanted: Restore) -> Result<(), Failur
     };
     let folder = Folder::prepare(&context.state, wanted.force)?;
     let draft = folder.draft()?;
+    let place = Place {
+        folder: &draft.0,
+        owner: folder.other_owner()?,
+    };
     let manifest =
-        archive::unpack(reader, Some(&draft.0)).map_err(|problem| refusal(&context.state, is_sealed, problem))?;
+        archive::unpack(reader, Some(place)).map_err(|problem| refusal(&context.state, is_sealed, problem))?;
     check(&draft.0, &manifest)?;
     warn_of_other_keys(context, &draft.0)?;
     let kept = folder.exchange(&draft.0, &manifest)?;
@@ -162,33 +167,43 @@ impl Folder {
         let path = self
             .path
             .join(format!("{DRAFT}{}", hex::encode(rand::random::<[u8; 4]>())));
-        self.make(&path).map_err(|error| self.unwritable(&error))?;
+        // This one stays with who made it: nobody else can change anything in it.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| self.unwritable(&error))?;
         Ok(Draft(path))
     }
 
-    fn make(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().mode(0o700).create(path)?;
-        self.give(path)
+    /// To whom the state folder belongs, when that is not who runs this: root restores the state of a service.
+    fn other_owner(&self) -> Result<Option<(u32, u32)>, Failure> {
+        let meta = fs::metadata(&self.path).map_err(|error| self.unwritable(&error))?;
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Ok(Some((meta.uid(), meta.gid())).filter(|owner| *owner != own))
     }
 
-    /// Gives a file or folder to whom the state folder belongs: root restores the state of a service.
-    fn give(&self, path: &Path) -> io::Result<()> {
-        let (whose, own) = (fs::metadata(&self.path)?, fs::symlink_metadata(path)?);
-        if (whose.uid(), whose.gid()) == (own.uid(), own.gid()) {
-            return Ok(());
+    /// Gives something that was just made to the owner of the folder, by its handle: whoever owns the folder can change
+    /// what a name in it stands for.
+    fn give(&self, made: &File) -> io::Result<()> {
+        match self.other_owner() {
+            Ok(Some((user, group))) => std::os::unix::fs::fchown(made, Some(user), Some(group)),
+            _ => Ok(()),
         }
-        std::os::unix::fs::lchown(path, Some(whose.uid()), Some(whose.gid()))
+    }
+
+    fn raise(&self, marker: &Path) -> io::Result<()> {
+        match OpenOptions::new().write(true).create_new(true).open(marker) {
+            Ok(made) => self.give(&made),
+            // Of a restore that was interrupted.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Puts what was there aside and what was unpacked in its place; answers where the old things are.
     fn exchange(&self, draft: &Path, manifest: &Manifest) -> Result<Option<PathBuf>, Failure> {
-        for listed in &manifest.files {
-            self.give(&draft.join(&listed.name))
-                .map_err(|error| self.unwritable(&error))?;
-        }
         let marker = restore_marker(&self.path);
-        File::create(&marker)
-            .and_then(|_| self.give(&marker))
+        self.raise(&marker)
             .and_then(|()| self.sync())
             .map_err(|error| self.unwritable(&error))?;
         let half = |error: io::Error| {
@@ -217,11 +232,14 @@ impl Folder {
         }
         let stamp: String = clock::now().to_string().chars().filter(char::is_ascii_digit).collect();
         let aside = self.path.join(format!("{KEPT}{stamp}"));
-        self.make(&aside)?;
+        DirBuilder::new().mode(0o700).create(&aside)?;
         for path in old {
             fs::rename(&path, aside.join(name(&path)))?;
         }
-        File::open(&aside)?.sync_all()?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let kept = File::from(rustix::fs::open(&aside, flags, Mode::empty())?);
+        kept.sync_all()?;
+        self.give(&kept)?;
         Ok(Some(aside))
     }
 

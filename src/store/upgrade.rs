@@ -128,7 +128,7 @@ fn write_copy(path: &Path, file: &File, schema: u32) -> Result<PathBuf, String> 
     // Digits alone, so that names sort by their time.
     let stamp: String = clock::now().to_string().chars().filter(char::is_ascii_digit).collect();
     let copy = folder.join(format!("{name}.schema-{schema}-{stamp}.bak"));
-    // One name for all attempts: what a kill left half done is written over by the next.
+    // One name for all attempts: what a kill left half done goes with the next.
     let draft = folder.join(format!(".{name}.bak.part"));
     let written = write_draft(file, &meta, &draft)
         .and_then(|()| fs::rename(&draft, &copy))
@@ -142,10 +142,14 @@ fn write_copy(path: &Path, file: &File, schema: u32) -> Result<PathBuf, String> 
 }
 
 fn write_draft(mut file: &File, meta: &fs::Metadata, draft: &Path) -> io::Result<()> {
+    // Root may do this in the folder of a service: a link that waits there must not lead it elsewhere.
+    match fs::remove_file(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut out = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(draft)?;
     let own = out.metadata()?;

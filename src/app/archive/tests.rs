@@ -25,11 +25,15 @@ fn packed() -> (tempfile::TempDir, Vec<u8>, Manifest) {
     (folder, out, manifest)
 }
 
+fn at(folder: &Path) -> Place<'_> {
+    Place { folder, owner: None }
+}
+
 #[test]
 fn what_is_packed_comes_out_again_for_its_owner_alone() {
     let (_folder, packed, manifest) = packed();
     let into = tempfile::tempdir().unwrap();
-    assert_eq!(unpack(packed.as_slice(), Some(into.path())).unwrap(), manifest);
+    assert_eq!(unpack(packed.as_slice(), Some(at(into.path()))).unwrap(), manifest);
     let text = |name: &str| std::fs::read_to_string(into.path().join(name)).unwrap();
     assert_eq!(text(PEPPER).trim(), hex::encode([7; 32]));
     assert_eq!(text(SECRETS_KEY).trim(), hex::encode([9; 32]));
@@ -92,6 +96,7 @@ fn forged(entries: &[Forged<'_>]) -> Vec<u8> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of forgeries")]
 fn whatever_is_not_in_the_list_or_no_plain_file_is_refused_and_nothing_lands_outside() {
     use tar::EntryType;
     const FILE: EntryType = EntryType::Regular;
@@ -219,7 +224,9 @@ fn whatever_is_not_in_the_list_or_no_plain_file_is_refused_and_nothing_lands_out
         let outer = tempfile::tempdir().unwrap();
         let into = outer.path().join("into");
         std::fs::create_dir(&into).unwrap();
-        let refusal = unpack(forged(entries).as_slice(), Some(&into)).unwrap_err().to_string();
+        let refusal = unpack(forged(entries).as_slice(), Some(at(&into)))
+            .unwrap_err()
+            .to_string();
         assert!(refusal.contains(expected), "{what}: {refusal}");
         assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 1, "{what}");
     }
