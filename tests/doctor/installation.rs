@@ -180,6 +180,17 @@ fn a_port_that_another_program_has_fails_with_who_it_is() {
     assert!(advice.contains("another port"), "{advice}");
 }
 
+#[test]
+fn a_public_address_fails_with_the_words_of_serve_until_it_is_told_how_it_is_meant() {
+    let state = tempfile::tempdir().unwrap();
+    let public = ["--offline", "--set", "listen=0.0.0.0:0"];
+    let report = told(&public, state.path());
+    assert_eq!(report.code, Some(1));
+    report.says("port", "fail", "--behind-proxy");
+    let meant = [&public[..], &["--set", "behind_proxy=true"]].concat();
+    told(&meant, state.path()).says("port", "ok", "a free one is picked");
+}
+
 #[tokio::test]
 async fn a_frozen_server_is_told_from_one_that_is_gone() {
     let mut gateway = Setup::connecting_to(NOWHERE).start().await;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::context::Context;
 use super::check::Check;
 use super::server::Presence;
+use crate::config::exposure;
 use crate::engine::reach::Findings;
 use crate::sys::ports::{self, Listener};
 use crate::sys::process;
@@ -158,6 +159,12 @@ fn judge_proxy(set: &[&str]) -> Check {
 pub(super) fn port(context: &Context, presence: &Presence, server: Option<u32>) -> Check {
     const NAME: &str = "port";
     let listen = context.config().listen;
+    // A server that runs may have been told on its own command line how it is meant.
+    if presence.server().is_none()
+        && let Some(refusal) = exposure(context.config())
+    {
+        return Check::fail(NAME, refusal, "without one of these `serve` does not start");
+    }
     if listen.port() == 0 {
         return Check::ok(NAME, format!("{listen}: a free one is picked at each start"));
     }
