@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 use super::front::{Front, Kind, NAME};
-use crate::harness::client::Reply;
+use crate::harness::client::{Call, Reply};
 use crate::harness::gateway::Setup;
 use crate::harness::wait::within;
 use crate::harness::{Client, Gateway};
@@ -162,18 +162,22 @@ async fn a_client_that_waits_for_100_continue_is_told_to_go_on_and_then_what_is_
 }
 
 /// What a browser on `https://NAME:8443` sends when the password is typed.
-async fn sign_in(browser: &Client) -> Reply {
+fn password_from(browser: &Client) -> Call {
     browser
         .post("/v1/session", &json!({"password": PASSWORD}))
         .header("Host", &format!("{NAME}:8443"))
         .header("Origin", &format!("https://{NAME}:8443"))
-        .attempt()
-        .await
-        .unwrap()
+}
+
+async fn sign_in(browser: &Client) -> Reply {
+    password_from(browser).attempt().await.unwrap()
 }
 
 async fn with_password() -> Gateway {
-    let gateway = alone().await;
+    set_password(alone().await).await
+}
+
+async fn set_password(gateway: Gateway) -> Gateway {
     let change = json!({"new_password": PASSWORD});
     gateway
         .owner()
@@ -239,5 +243,22 @@ async fn a_proxy_that_rewrites_host_is_told_of_in_words_by_whoever_tries_to_sign
             message.contains("a reverse proxy must pass Host on as the browser sent it"),
             "{message}"
         );
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_caller_is_whom_the_proxy_saw_and_not_whom_a_header_claims() {
+    let setup = Setup::connecting_to("ws://127.0.0.1:9/ws/chat").arg("--behind-proxy");
+    let told = set_password(setup.start().await).await;
+    let untold = with_password().await;
+    for kind in BOTH {
+        for (gateway, expected) in [(&told, "127.0.0.9"), (&untold, "127.0.0.1")] {
+            let mut front = Front::start(kind, gateway, &[]).await;
+            let browser = front.visitor(Ipv4Addr::new(127, 0, 0, 9)).await;
+            let claimed = password_from(&browser).header("X-Forwarded-For", "203.0.113.5, 127.0.0.5");
+            let reply = claimed.attempt().await.unwrap();
+            assert_eq!(reply.status, 201, "{kind:?}: {}", reply.json);
+            assert_eq!(reply.json["address"], expected, "{kind:?}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The receivers that the README shows, run as they stand there: they believe the gateway and nobody else.
+//! The receivers that the guide to webhooks shows, run as they stand there: they believe the gateway and nobody else.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -11,9 +11,9 @@ use crate::harness::process::{Log, Process};
 use crate::harness::sink::{self, Endpoint, Sink};
 use crate::harness::{Gateway, Simulator, eventually};
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/docs/webhooks.md");
 
-/// A language whose receiver stands in the README.
+/// A language whose receiver stands in the guide.
 #[derive(Clone, Copy)]
 struct Language {
     program: &'static str,
@@ -34,18 +34,18 @@ const PYTHON: Language = Language {
     packages: "python3",
 };
 
-/// The fenced block of the README that names this file in its first line.
+/// The fenced block of the guide that names this file in its first line.
 fn block(file: &str) -> String {
-    let readme = fs::read_to_string(README).unwrap();
-    let found = readme
+    let guide = fs::read_to_string(GUIDE).unwrap();
+    let found = guide
         .split("\n```")
         .filter_map(|block| block.split_once('\n').map(|(_, code)| code))
         .find(|code| code.lines().next().is_some_and(|first| first.ends_with(file)));
-    let missing = || panic!("the README shows no {file}: a block whose first line is a comment with that name");
+    let missing = || panic!("the guide shows no {file}: a block whose first line is a comment with that name");
     found.unwrap_or_else(missing).to_owned()
 }
 
-/// A running receiver of the README.
+/// A running receiver of the guide.
 struct Receiver {
     process: Process,
     log: Log,
@@ -63,7 +63,7 @@ impl Receiver {
         let there = Command::new(program).arg("--version").stdout(Stdio::null()).status();
         assert!(
             there.is_ok_and(|status| status.success()),
-            "{program} is missing, and with it the README's {file} is tested: install it (apt-get install {packages}), \
+            "{program} is missing, and with it the guide's {file} is tested: install it (apt-get install {packages}), \
              or run tests/run, which does"
         );
         let folder = tempfile::tempdir().unwrap();
@@ -201,11 +201,11 @@ async fn believes_the_gateway_alone(language: Language) {
 }
 
 #[tokio::test]
-async fn the_receiver_for_node_in_the_readme_believes_the_gateway_alone() {
+async fn the_receiver_for_node_in_the_guide_believes_the_gateway_alone() {
     believes_the_gateway_alone(NODE).await;
 }
 
 #[tokio::test]
-async fn the_receiver_for_python_in_the_readme_believes_the_gateway_alone() {
+async fn the_receiver_for_python_in_the_guide_believes_the_gateway_alone() {
     believes_the_gateway_alone(PYTHON).await;
 }
