@@ -36,7 +36,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("argon2", &["src/app/"]),
     ("cookie", &["src/http/"]),
     ("sd_notify", &["src/sys/"]),
-    ("tar", &["src/app/", "src/store/tests/"]),
+    ("tar", &["src/app/", "src/cli/doctor/", "src/store/tests/"]),
     ("age", &["src/cli/"]),
 ];
 

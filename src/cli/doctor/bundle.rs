@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn only_our_own_lines_of_a_log_are_taken() {
         let log = "whatisup::engine: linked 5511988880001\n\
-                   whatsapp_rust::receive: text=\"a secret\"\n\
+                   Client/Recv: text=\"a secret\"\n\
                    span{text=\"a secret\"}: whatisup::x: y\n\
                    Starting the service\n\
                    {\"level\":\"INFO\",\"target\":\"whatisup::http\",\"fields\":{\"message\":\"fine\"}}\n\
