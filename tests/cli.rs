@@ -4,3 +4,4 @@ mod commands;
 mod dashboard;
 mod log;
 mod manual;
+mod root;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::context::Context;
 use super::failure::Failure;
 use super::offline::cannot_open;
-use super::state::store_path;
+use super::state::{self, store_path};
 use crate::store;
 
 pub(super) async fn run(context: &Context) -> Result<(), Failure> {
@@ -21,7 +21,9 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
             context.state.display()
         )));
     }
+    let handover = state::handover(context)?;
     let done = store::compact(&path).map_err(|error| cannot_open(&error))?;
+    state::give_back(handover.as_ref())?;
     if let Some(upgraded) = &done.upgraded {
         context.output.note(&format!("note: {upgraded}"));
     }

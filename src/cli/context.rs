@@ -9,7 +9,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::{self, Config, ConfigError, Flag, Layers, Loaded};
-use crate::sys::paths;
+use crate::sys::paths::{self, ServicePlaces};
 
 /// What every command needs to know.
 pub(super) struct Context {
@@ -21,13 +21,30 @@ pub(super) struct Context {
     pub state: PathBuf,
     /// The socket of the server on this state folder.
     pub socket: PathBuf,
+    /// Whether the folder was chosen because root means the service of this machine.
+    is_service: bool,
     /// Standard output.
     pub output: Output,
 }
 
 impl Context {
-    /// Reads the settings and finds the folder.
-    pub(super) fn load(global: &Global, mut flags: Vec<Flag>) -> Result<Self, Failure> {
+    /// For `serve`: whoever starts a server says where, or means a folder of their own.
+    pub(super) fn of_server(global: &Global, flags: Vec<Flag>) -> Result<Self, Failure> {
+        Self::read(global, flags, None)
+    }
+
+    /// For every other command: as root and without another word it is about the service of this machine.
+    pub(super) fn load(global: &Global, flags: Vec<Flag>) -> Result<Self, Failure> {
+        let says_where = global.state.is_some() || std::env::var_os("WHATISUP_STATE").is_some();
+        let uid = rustix::process::geteuid().as_raw();
+        let service = (!says_where)
+            .then(|| ServicePlaces::default().administered(PROGRAM, &paths::Environment::of_process(), uid))
+            .flatten();
+        Self::read(global, flags, service)
+    }
+
+    /// Reads the settings and finds the folder: the one that is named, else that of the service, else one's own.
+    fn read(global: &Global, mut flags: Vec<Flag>, service: Option<PathBuf>) -> Result<Self, Failure> {
         let folders = [
             ("--state", "state", &global.state),
             ("--admin-socket", "admin_socket", &global.admin_socket),
@@ -49,17 +66,25 @@ impl Context {
                 value: value.into(),
             });
         }
+        let environment = paths::Environment::of_process();
+        let default_file = match &service {
+            Some(_) => Some(ServicePlaces::default().configuration_file(PROGRAM)),
+            None => paths::service_configuration_file(PROGRAM, &environment),
+        };
         let layers = Layers {
             file: global.config.clone(),
+            default_file,
             environment: std::env::vars_os().collect(),
             flags,
         };
         let loaded = config::load(&layers).map_err(|error| Failure::Usage(error.to_string()))?;
+        let is_service = service.is_some() && loaded.config.state.is_none();
         let state = loaded
             .config
             .state
             .clone()
-            .or_else(|| paths::default_state_dir(PROGRAM, &paths::Environment::of_process()))
+            .or(service)
+            .or_else(|| paths::default_state_dir(PROGRAM, &environment))
             .ok_or_else(|| {
                 Failure::Usage("there is no home folder to keep the state in; name one with --state".into())
             })?;
@@ -74,6 +99,7 @@ impl Context {
             layers,
             state,
             socket,
+            is_service,
         })
     }
 
@@ -100,11 +126,16 @@ impl Context {
     }
 
     fn no_server(&self) -> Failure {
+        let start = if self.is_service {
+            format!("systemctl start {PROGRAM}")
+        } else {
+            format!("{PROGRAM} serve")
+        };
         let mut sentence = format!(
-            "no server is running on this state folder ({}); start it with `{PROGRAM} serve`",
+            "no server is running on this state folder ({}); start it with `{start}`",
             self.state.display()
         );
-        let service = PathBuf::from("/var/lib").join(PROGRAM);
+        let service = ServicePlaces::default().state_dir(PROGRAM);
         if self.state != service && service.join("admin.sock").exists() {
             let _ = write!(
                 sentence,

@@ -4,6 +4,9 @@
 //! API that everybody uses; only `keys`, `password`, `backup` and `compact` can open the store themselves when no server runs, and `restore` wants
 //! none to run.
 //!
+//! As root, and without another word, they are about the service of this machine: `/var/lib/whatisup`, with the settings
+//! in `/etc/whatisup/whatisup.toml`. What they make there belongs to the service's user.
+//!
 //! Standard output carries what was asked for and nothing else, so that it can be piped; notes and errors go to standard
 //! error. Exit codes: 0 done, 1 the operation failed, 2 the command line or the configuration is wrong.
 
@@ -74,7 +77,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(serve) => serve.flags(),
         _ => Vec::new(),
     };
-    let context = Context::load(&global, flags)?;
+    let context = match &command {
+        Command::Serve(_) => Context::of_server(&global, flags)?,
+        _ => Context::load(&global, flags)?,
+    };
     match command {
         Command::Serve(serve) => runtime(true)?.block_on(serve::run(&context, serve)),
         Command::SetupLink => runtime(false)?.block_on(dashboard::setup_link(&context)),

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::failure::Failure;
-use super::state::{State, store_path};
+use super::state::{self, State, store_path};
 use crate::app::keys::Keyring;
 use crate::store::{OpenError, Store};
+use crate::sys::ownership::Handover;
 
 /// An open store and what manages its keys.
 pub(super) struct Offline {
@@ -17,6 +18,8 @@ pub(super) struct Offline {
     pub store: Store,
     /// The use cases of keys.
     pub keys: Keyring,
+    /// Looks after the store's files until they are closed.
+    _handover: Option<Handover>,
 }
 
 /// Opens the store of the state folder, making both if `create` says so.
@@ -27,6 +30,7 @@ pub(super) fn open(context: &Context, create: bool) -> Result<Offline, Failure> 
             context.state.display()
         )));
     }
+    let handover = state::handover(context)?;
     let state = State::prepare(context)?;
     for warning in &state.warnings {
         context.output.note(&format!("warning: {warning}"));
@@ -37,7 +41,13 @@ pub(super) fn open(context: &Context, create: bool) -> Result<Offline, Failure> 
         context.output.note(&format!("note: {upgraded}"));
     }
     let keys = Keyring::new(store.clone(), *state.pepper.bytes());
-    Ok(Offline { store, keys })
+    // Now, and again at the end: whatever happens in between, the service can read what is there.
+    state::give_back(handover.as_ref())?;
+    Ok(Offline {
+        store,
+        keys,
+        _handover: handover,
+    })
 }
 
 /// Why a store could not be opened, with its cause.

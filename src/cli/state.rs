@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::offline::cannot_open;
 use crate::app::archive::{Keys, PEPPER, SECRETS_KEY};
 use crate::store;
+use crate::sys::ownership::Handover;
 use crate::sys::paths::{self, Prepared};
 use crate::sys::secret::{self, RandomKey, Secret};
 
@@ -59,7 +60,14 @@ impl State {
         let pepper = pepper(context, exists, &mut warnings)?;
         let secrets_key = secrets_key(context, &mut warnings)?;
         if !exists {
-            fs::write(&marker, "").map_err(|error| unwritable(folder, &error))?;
+            // Never through a link that somebody else has put there.
+            let made = fs::OpenOptions::new().write(true).create_new(true).open(&marker);
+            match made {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(unwritable(folder, &error));
+                }
+                _ => {}
+            }
         }
         let settings = &context.config().store;
         Ok(Self {
@@ -87,6 +95,18 @@ impl State {
             _ => Ok(()),
         }
     }
+}
+
+/// To be held by a command that works in the state folder without a server: as root, in the folder of the service's
+/// user, what it makes there becomes that user's.
+pub(super) fn handover(context: &Context) -> Result<Option<Handover>, Failure> {
+    Handover::of(&context.state).map_err(|problem| Failure::Failed(problem.to_string()))
+}
+
+/// Gives back what was made; a failure is told, because the service could not read its state.
+pub(super) fn give_back(handover: Option<&Handover>) -> Result<(), Failure> {
+    let given = handover.map_or(Ok(()), Handover::give_back);
+    given.map_err(|problem| Failure::Failed(problem.to_string()))
 }
 
 /// The store's file in a state folder.

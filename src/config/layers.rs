@@ -48,6 +48,8 @@ pub struct Flag {
 pub struct Layers {
     /// The configuration file, if one is named on the command line; else `WHATISUP_CONFIG` may name one.
     pub file: Option<PathBuf>,
+    /// Read when nobody names a file, if it is there: the settings of a service.
+    pub default_file: Option<PathBuf>,
     /// The environment of the process; variables that do not begin with `WHATISUP_` are ignored.
     pub environment: Vec<(OsString, OsString)>,
     /// The command line.
@@ -94,11 +96,18 @@ const OF_COMMANDS: &[&str] = &["WHATISUP_BACKUP_PASSPHRASE", "WHATISUP_BACKUP_PA
 pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let mut assembly = Assembly::new();
     let named = layers.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-    if let Some(file) = layers
+    let named = layers
         .file
         .clone()
-        .or_else(|| named.map(|(_, value)| PathBuf::from(value)))
-    {
+        .or_else(|| named.map(|(_, value)| PathBuf::from(value)));
+    // One that is there and cannot be read is a problem, as if somebody had named it.
+    let by_default = || {
+        layers
+            .default_file
+            .clone()
+            .filter(|file| file.symlink_metadata().is_ok())
+    };
+    if let Some(file) = named.or_else(by_default) {
         assembly.add_file(&file);
     }
     assembly.add_environment(&layers.environment);
@@ -384,6 +393,40 @@ mod tests {
     }
 
     #[test]
+    fn the_default_file_is_read_if_it_is_there_and_nobody_names_another() {
+        let (folder, path) = file("[limits]\nburst = 1\n");
+        let named = folder.path().join("named.toml");
+        std::fs::write(&named, "[limits]\nburst = 2\n").unwrap();
+        let by_default = Layers {
+            default_file: Some(path),
+            ..Layers::default()
+        };
+        assert_eq!(load(&by_default).unwrap().config.limits.burst, 1);
+        let by_variable = Layers {
+            environment: environment(&[(FILE_VARIABLE, named.to_str().unwrap())]),
+            ..by_default.clone()
+        };
+        assert_eq!(load(&by_variable).unwrap().config.limits.burst, 2);
+        let by_flag = Layers {
+            file: Some(named),
+            ..by_default
+        };
+        assert_eq!(load(&by_flag).unwrap().config.limits.burst, 2);
+
+        let absent = Layers {
+            default_file: Some(folder.path().join("absent.toml")),
+            ..Layers::default()
+        };
+        assert_eq!(load(&absent).unwrap().config.limits.burst, 120);
+        let (_folder, wrong) = file("burst = \n");
+        let wrong = Layers {
+            default_file: Some(wrong),
+            ..Layers::default()
+        };
+        assert!(problems(&wrong).contains("is not TOML"));
+    }
+
+    #[test]
     fn a_later_layer_wins_over_an_earlier_one() {
         let (_folder, path) = file("[limits]\nburst = 1\n");
         for (in_file, in_environment, on_command_line, expected) in [
@@ -396,6 +439,7 @@ mod tests {
             (true, None, Some("3"), 3),
         ] {
             let layers = Layers {
+                default_file: None,
                 file: in_file.then(|| path.clone()),
                 environment: in_environment
                     .map(|value| environment(&[("WHATISUP_LIMITS_BURST", value)]))

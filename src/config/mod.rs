@@ -42,7 +42,8 @@ pub struct Config {
     /// network readable. For a network where you trust everybody.
     pub insecure: bool,
     /// The folder that holds everything the gateway must remember. Default: `$STATE_DIRECTORY` as a systemd service,
-    /// else `$XDG_STATE_HOME/whatisup`, else `~/.local/state/whatisup`.
+    /// else `$XDG_STATE_HOME/whatisup`, else `~/.local/state/whatisup`. Commands of root, who has none of these, find
+    /// the service's in `/var/lib/whatisup`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
     /// The Unix socket for the commands of this program; whoever can open it owns the installation. At most 107 bytes

@@ -5,6 +5,7 @@ pub mod current;
 pub mod disk;
 pub mod locks;
 pub mod mounts;
+pub mod ownership;
 pub mod paths;
 pub mod ports;
 pub mod process;

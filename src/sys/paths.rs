@@ -18,6 +18,8 @@ pub const SOCKET_PATH_BYTES: usize = 107;
 pub struct Environment {
     /// `STATE_DIRECTORY`, which systemd sets for a unit with `StateDirectory=`; several are joined by colons.
     pub state_directory: Option<OsString>,
+    /// `CONFIGURATION_DIRECTORY`, the same for `ConfigurationDirectory=`.
+    pub configuration_directory: Option<OsString>,
     /// `XDG_STATE_HOME`.
     pub xdg_state_home: Option<OsString>,
     /// `HOME`.
@@ -29,6 +31,7 @@ impl Environment {
     pub fn of_process() -> Self {
         Self {
             state_directory: std::env::var_os("STATE_DIRECTORY"),
+            configuration_directory: std::env::var_os("CONFIGURATION_DIRECTORY"),
             xdg_state_home: std::env::var_os("XDG_STATE_HOME"),
             home: std::env::var_os("HOME"),
         }
@@ -41,15 +44,70 @@ impl Environment {
 /// path is to be ignored.
 pub fn default_state_dir(program: &str, environment: &Environment) -> Option<PathBuf> {
     let absolute = |value: &Option<OsString>| value.as_ref().map(PathBuf::from).filter(|path| path.is_absolute());
-    if let Some(listed) = &environment.state_directory
-        && let Some(first) = listed.to_string_lossy().split(':').next()
-        && Path::new(first).is_absolute()
-    {
-        return Some(PathBuf::from(first));
+    if let Some(first) = first_listed(environment.state_directory.as_ref()) {
+        return Some(first);
     }
     absolute(&environment.xdg_state_home)
         .or_else(|| absolute(&environment.home).map(|home| home.join(".local/state")))
         .map(|base| base.join(program))
+}
+
+/// The first of the folders that systemd joined by colons.
+fn first_listed(value: Option<&OsString>) -> Option<PathBuf> {
+    let listed = value?.to_string_lossy();
+    let first = PathBuf::from(listed.split(':').next()?);
+    first.is_absolute().then_some(first)
+}
+
+/// Where services of this machine keep their state and their settings, each in a folder of its name.
+#[derive(Clone, Debug)]
+pub struct ServicePlaces {
+    /// For state.
+    pub state: PathBuf,
+    /// For settings.
+    pub configuration: PathBuf,
+}
+
+impl Default for ServicePlaces {
+    fn default() -> Self {
+        Self {
+            state: PathBuf::from("/var/lib"),
+            configuration: PathBuf::from("/etc"),
+        }
+    }
+}
+
+impl ServicePlaces {
+    /// The state folder of a program's service.
+    pub fn state_dir(&self, program: &str) -> PathBuf {
+        self.state.join(program)
+    }
+
+    /// The state folder of the service that a command of root's means when it names none; `None` when it means its own.
+    ///
+    /// Root means the service of the machine if there is one, unless root has a gateway of its own: what is there
+    /// already is never left for something else. A folder of a service that never ran is not there yet.
+    pub fn administered(&self, program: &str, environment: &Environment, uid: u32) -> Option<PathBuf> {
+        let folder = self.state_dir(program);
+        let own = default_state_dir(program, environment);
+        let means_own = environment.state_directory.is_some() || own.is_some_and(|own| own.exists());
+        (uid == 0 && !means_own && folder.is_dir()).then_some(folder)
+    }
+
+    /// The file with the settings of that service.
+    pub fn configuration_file(&self, program: &str) -> PathBuf {
+        self.configuration.join(program).join(configuration_file_name(program))
+    }
+}
+
+/// Where a service finds its settings when nobody names a file: in the folder that its unit asked for.
+pub fn service_configuration_file(program: &str, environment: &Environment) -> Option<PathBuf> {
+    let folder = first_listed(environment.configuration_directory.as_ref())?;
+    Some(folder.join(configuration_file_name(program)))
+}
+
+fn configuration_file_name(program: &str) -> String {
+    format!("{program}.toml")
 }
 
 /// From now on new files are for this user alone, whatever the shell said.
@@ -146,6 +204,7 @@ mod tests {
     fn environment(service: Option<&str>, xdg: Option<&str>, home: Option<&str>) -> Environment {
         Environment {
             state_directory: service.map(OsString::from),
+            configuration_directory: None,
             xdg_state_home: xdg.map(OsString::from),
             home: home.map(OsString::from),
         }
@@ -177,6 +236,56 @@ mod tests {
                 "{environment:?}"
             );
         }
+    }
+
+    #[test]
+    fn root_means_the_service_of_the_machine_unless_it_has_a_gateway_of_its_own() {
+        let machine = tempfile::tempdir().unwrap();
+        let places = ServicePlaces {
+            state: machine.path().join("var"),
+            configuration: machine.path().join("etc"),
+        };
+        let home = machine.path().join("root");
+        let administered = |environment: &Environment, uid| places.administered("whatisup", environment, uid);
+        let root = environment(None, None, home.to_str());
+
+        assert_eq!(administered(&root, 0), None, "there is no service");
+        let service = places.state_dir("whatisup");
+        fs::create_dir_all(&service).unwrap();
+        assert_eq!(administered(&root, 0), Some(service.clone()));
+        assert_eq!(administered(&environment(None, None, None), 0), Some(service.clone()));
+        assert_eq!(administered(&root, 1000), None, "others may not enter it");
+        assert_eq!(places.administered("whatisup-sandbox", &root, 0), None);
+        let in_a_service = environment(Some("/var/lib/other"), None, home.to_str());
+        assert_eq!(administered(&in_a_service, 0), None, "a service has a folder already");
+
+        fs::create_dir_all(home.join(".local/state/whatisup")).unwrap();
+        assert_eq!(administered(&root, 0), None, "root has a gateway of its own");
+        let elsewhere = environment(None, machine.path().to_str(), home.to_str());
+        assert_eq!(administered(&elsewhere, 0), Some(service.clone()));
+
+        fs::remove_dir(&service).unwrap();
+        fs::write(&service, "no folder").unwrap();
+        assert_eq!(administered(&elsewhere, 0), None);
+    }
+
+    #[test]
+    fn the_settings_of_a_service_lie_in_the_folder_that_its_unit_asked_for() {
+        let with = |value: &str| Environment {
+            configuration_directory: Some(value.into()),
+            ..Environment::default()
+        };
+        let file = |environment: &Environment| service_configuration_file("whatisup", environment);
+        assert_eq!(file(&with("/etc/whatisup")), Some("/etc/whatisup/whatisup.toml".into()));
+        assert_eq!(file(&with("/etc/a:/etc/b")), Some("/etc/a/whatisup.toml".into()));
+        assert_eq!(file(&with("relative")), None);
+        assert_eq!(file(&Environment::default()), None);
+        let places = ServicePlaces::default();
+        assert_eq!(
+            places.configuration_file("whatisup"),
+            Path::new("/etc/whatisup/whatisup.toml")
+        );
+        assert_eq!(places.state_dir("whatisup"), Path::new("/var/lib/whatisup"));
     }
 
     #[test]
