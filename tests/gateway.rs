@@ -11,6 +11,7 @@ mod crash;
 mod doctor;
 mod harness;
 mod install;
+mod packaging;
 mod proxy;
 mod sandbox;
 mod service;

@@ -7,15 +7,21 @@
 
 #[path = "release/architectures.rs"]
 mod architectures;
+#[path = "release/debian.rs"]
+mod debian;
 #[expect(
     dead_code,
     reason = "what is shipped needs a part of what the gateway's tests stand on"
 )]
 mod harness;
+#[path = "release/machine.rs"]
+mod machine;
 #[path = "release/published.rs"]
 mod published;
 #[path = "release/reproducible.rs"]
 mod reproducible;
+#[path = "release/rpm.rs"]
+mod rpm;
 
 use std::path::PathBuf;
 
