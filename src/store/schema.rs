@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::encoding::decode;
 use super::error::{Cause, OpenError};
-use super::glance::Glimpse;
 use super::journal::{HEAD, Head};
 use super::tables::{self, META};
 use crate::domain::id::CustomerId;
@@ -93,15 +92,6 @@ pub(super) fn read(database: &Database) -> Result<Option<Written>, OpenError> {
     row.map(|row| decode(META, row.value()))
         .transpose()
         .map_err(|error| OpenError::Failed(error.into()))
-}
-
-/// Which version wrote the file last; `None` when there is nothing in it.
-pub(super) fn written(database: &Database) -> Result<Option<Glimpse>, OpenError> {
-    let written = read(database)?;
-    Ok(written.map(|written| Glimpse {
-        schema: written.schema,
-        written_by: written.written_by,
-    }))
 }
 
 fn create(database: &Database) -> Result<(), OpenError> {

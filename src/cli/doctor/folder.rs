@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::state::store_path;
 use super::check::Check;
 use super::server::{Presence, number};
-use crate::store::{self, Glimpse, OpenError, SCHEMA};
+use crate::store::{self, Inspected, OpenError, SCHEMA};
 use crate::sys::locks::Lock;
 use crate::sys::process;
 use crate::sys::secret::{RandomKey, SecretProblem};
@@ -286,22 +286,22 @@ pub(super) fn schema(context: &Context, presence: &Presence, lock: Lock) -> Chec
     }
 }
 
-fn judge_schema(path: &Path, seen: Result<Option<Glimpse>, OpenError>) -> Check {
+fn judge_schema(path: &Path, seen: Result<Option<Inspected>, OpenError>) -> Check {
     const NAME: &str = "schema";
     match seen {
         Ok(None) => Check::ok(NAME, "the store is empty"),
-        Ok(Some(Glimpse { schema, written_by })) if schema > SCHEMA => Check::fail(
+        Ok(Some(Inspected { schema, written_by })) if schema > SCHEMA => Check::fail(
             NAME,
             format!(
                 "{schema}, written by WhatIsUp {written_by}; this version knows up to {SCHEMA} and does not start on it"
             ),
             format!("install WhatIsUp {written_by} or newer, or restore a backup of before"),
         ),
-        Ok(Some(Glimpse { schema, written_by })) if schema < SCHEMA => Check::ok(
+        Ok(Some(Inspected { schema, written_by })) if schema < SCHEMA => Check::ok(
             NAME,
             format!("{schema}, written by WhatIsUp {written_by}; the next start brings it to {SCHEMA}"),
         ),
-        Ok(Some(Glimpse { schema, written_by })) => {
+        Ok(Some(Inspected { schema, written_by })) => {
             Check::ok(NAME, format!("{schema}, written by WhatIsUp {written_by}"))
         }
         Err(error) => {

@@ -84,7 +84,7 @@ fn the_lock_is_told_by_who_holds_it_and_whether_the_server_answers() {
 #[test]
 fn an_older_file_is_fine_and_a_newer_one_names_who_wrote_it() {
     let seen = |schema| {
-        Ok(Some(Glimpse {
+        Ok(Some(Inspected {
             schema,
             written_by: "9.1.0".into(),
         }))
