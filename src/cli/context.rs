@@ -109,6 +109,11 @@ impl Context {
         config::load(&self.layers)
     }
 
+    /// The file with settings that is in use.
+    pub(super) fn settings_file(&self) -> Option<PathBuf> {
+        self.layers.file_in_use()
+    }
+
     /// The settings.
     pub(super) fn config(&self) -> &Config {
         &self.loaded.config

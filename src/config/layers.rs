@@ -92,22 +92,24 @@ const FILE_VARIABLE: &str = "WHATISUP_CONFIG";
 /// Variables of single commands, which are no settings.
 const OF_COMMANDS: &[&str] = &["WHATISUP_BACKUP_PASSPHRASE", "WHATISUP_BACKUP_PASSPHRASE_FILE"];
 
+impl Layers {
+    /// The file with settings: the one that is named, else the default one if it is there.
+    pub fn file_in_use(&self) -> Option<PathBuf> {
+        let named = self.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        let named = self
+            .file
+            .clone()
+            .or_else(|| named.map(|(_, value)| PathBuf::from(value)));
+        // One that is there and cannot be read is a problem, as if somebody had named it.
+        let by_default = || self.default_file.clone().filter(|file| file.symlink_metadata().is_ok());
+        named.or_else(by_default)
+    }
+}
+
 /// Reads the layers and checks the outcome.
 pub fn load(layers: &Layers) -> Result<Loaded, ConfigError> {
     let mut assembly = Assembly::new();
-    let named = layers.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
-    let named = layers
-        .file
-        .clone()
-        .or_else(|| named.map(|(_, value)| PathBuf::from(value)));
-    // One that is there and cannot be read is a problem, as if somebody had named it.
-    let by_default = || {
-        layers
-            .default_file
-            .clone()
-            .filter(|file| file.symlink_metadata().is_ok())
-    };
-    if let Some(file) = named.or_else(by_default) {
+    if let Some(file) = layers.file_in_use() {
         assembly.add_file(&file);
     }
     assembly.add_environment(&layers.environment);

@@ -15,7 +15,7 @@ mod server;
 mod service;
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use self::check::{Check, Report, counted, shows_colours};
@@ -131,7 +131,7 @@ async fn examine(global: &Global, wanted: &Doctor) -> Examination {
         .into_iter()
         .flatten()
         .find_map(|found| found.date.map(|(theirs, ours)| (theirs, ours, found.host.clone())));
-    let file = settings_file(global);
+    let file = context.settings_file();
     let mut checks = vec![
         version(&presence),
         configuration(&context, file.as_deref()),
@@ -215,14 +215,6 @@ fn media(context: &Context, offline: bool) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
-}
-
-/// The settings' file that is in use, by the command line or the environment.
-fn settings_file(global: &Global) -> Option<PathBuf> {
-    global
-        .config
-        .clone()
-        .or_else(|| std::env::var_os("WHATISUP_CONFIG").map(PathBuf::from))
 }
 
 /// What is left to say when the settings cannot be read: nearly everything depends on them.
