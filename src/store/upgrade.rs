@@ -56,10 +56,7 @@ pub(super) fn begin(path: &Path, cache_bytes: usize, create: bool) -> Result<(Da
     };
     let mut upgraded = None;
     if let Some(written) = peek.written()? {
-        let found = Inspected {
-            schema: written.schema,
-            written_by: written.written_by,
-        };
+        let found = Inspected::from(written);
         found.require_known()?;
         if found.schema < SCHEMA {
             let copy = keep(path, &peek, &found)?;
