@@ -243,6 +243,23 @@ impl Phones {
         .await
     }
 
+    /// Waits until the linked devices of a phone have acknowledged all that the server told them.
+    ///
+    /// The engine acknowledges a notification after it has acted upon it.
+    pub async fn devices_know_all(&self, phone: &str) {
+        eventually("nothing waits for the linked devices", async || {
+            let stats = self.stats().await;
+            let phones = stats["phones"].as_array().expect("a list of phones");
+            let known = phones.iter().find(|known| known["phone"] == phone)?;
+            let companions = known["companions"].as_array().expect("a list of companions");
+            companions
+                .iter()
+                .all(|companion| companion["waiting"] == 0)
+                .then_some(())
+        })
+        .await;
+    }
+
     /// A phone reads a message.
     pub async fn read(&self, phone: &str, id: &str) {
         let path = format!("/admin/mock-phone/read?phone={phone}&id={id}");
