@@ -4,6 +4,9 @@
 //! observed: every step of the dial is named, and the open socket is watched, because a refused Noise certificate
 //! shows only as the client hanging up after the server's first answer.
 
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::{Ready, ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -14,10 +17,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_websockets::ClientBuilder;
+use tower_service::Service;
 use whatsapp_rust::async_channel::Receiver;
 use whatsapp_rust::wacore::net::{Transport, TransportEvent, TransportFactory, WHATSAPP_WEB_ORIGIN};
 
@@ -161,9 +168,8 @@ impl Dialer {
                 )
             });
         }
-        let tcp = connect(host, &allowed).await?;
-        // Each send waits for small answers; with Nagle's algorithm a hundred sends take ten times as long.
-        tcp.set_nodelay(true).map_err(|_| Trouble::network())?;
+        // The other half is for what follows on the connection.
+        let tcp = connect(host, allowed, self.timeout / 2).await?;
         let socket = Socket {
             attempt: self.attempt.clone(),
             inner: tcp,
@@ -231,22 +237,44 @@ pub(super) fn may_dial(ip: IpAddr, tls: bool) -> bool {
     true
 }
 
-/// Tries each address in turn; the last failure is the one told.
-async fn connect(host: &str, addresses: &[SocketAddr]) -> Result<TcpStream, Trouble> {
-    let mut trouble = Trouble::network();
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => {
-                trouble = match error.kind() {
-                    io::ErrorKind::ConnectionRefused => Trouble::refused(host),
-                    io::ErrorKind::TimedOut => Trouble::timeout(host),
-                    _ => Trouble::unreachable(host),
-                }
-            }
+/// Connects to the first address that answers, within this long at most.
+///
+/// IPv6 and IPv4 are tried beside each other (RFC 8305), and addresses of one family share the time between them: a
+/// network whose IPv6 leads nowhere is common, and must not cost a connection.
+async fn connect(host: &str, addresses: Vec<SocketAddr>, within: Duration) -> Result<TcpStream, Trouble> {
+    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
+    connector.enforce_http(false);
+    // Each send waits for small answers; with Nagle's algorithm a hundred sends take ten times as long.
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(within));
+    // A name, so that the addresses are asked for, and without a port, so that theirs counts.
+    let connected = connector.call(http::Uri::from_static("tcp://resolved")).await;
+    connected.map(TokioIo::into_inner).map_err(|error| {
+        let cause = error.source().and_then(<dyn Error>::downcast_ref::<io::Error>);
+        match cause.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => Trouble::refused(host),
+            Some(io::ErrorKind::TimedOut) => Trouble::timeout(host),
+            _ => Trouble::unreachable(host),
         }
+    })
+}
+
+/// Addresses that were resolved, and judged, before.
+#[derive(Clone)]
+struct Resolved(Vec<SocketAddr>);
+
+impl Service<Name> for Resolved {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
-    Err(trouble)
+
+    fn call(&mut self, _: Name) -> Self::Future {
+        ready(Ok(self.0.clone().into_iter()))
+    }
 }
 
 /// A socket that notes what comes in.
@@ -354,6 +382,39 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         assert_eq!(trouble_of(&format!("ws://127.0.0.1:{port}/ws/chat")).await, "refused");
+    }
+
+    /// An address where nothing answers a connection, not even with a refusal, for as long as this is kept.
+    async fn black_hole(ip: &str) -> (SocketAddr, tokio::net::TcpListener, TcpStream) {
+        use tokio::net::TcpSocket;
+        let address = SocketAddr::new(ip.parse().unwrap(), 0);
+        let socket = if address.is_ipv6() {
+            TcpSocket::new_v6()
+        } else {
+            TcpSocket::new_v4()
+        }
+        .unwrap();
+        socket.bind(address).unwrap();
+        // Room for one that nobody accepts; the kernel drops the opening packets of the next ones.
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waits = TcpStream::connect(address).await.unwrap();
+        (address, listener, waits)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_does_not_cost_the_connection() {
+        let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = alive.local_addr().unwrap();
+        for ip in ["::1", "127.0.0.1"] {
+            let (dead, ..) = &black_hole(ip).await;
+            let within = Duration::from_secs(4);
+            let connected = clock::timeout(within, connect("host", vec![*dead, to], within)).await;
+            let connected = connected.expect("in time").map_err(|trouble| trouble.code);
+            assert_eq!(connected.unwrap().peer_addr().unwrap(), to, "past {dead}");
+            let alone = connect("host", vec![*dead], Duration::from_millis(100)).await;
+            assert_eq!(alone.map_err(|trouble| trouble.code).unwrap_err(), "timeout");
+        }
     }
 
     #[tokio::test]

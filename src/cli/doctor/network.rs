@@ -110,7 +110,7 @@ fn ipv6(found: &Findings) -> Check {
         (Some(Ok(_)), Some(Err(why))) => Check::warn(
             NAME,
             format!(
-                "{} has an address of IPv6, but: {why}; connections may wait for it first",
+                "{} has an address of IPv6, but: {why}; connections wait for it first, if only a moment",
                 found.host
             ),
             "mend IPv6 on this machine or its network, or switch it off",
