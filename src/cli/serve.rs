@@ -27,6 +27,7 @@ use crate::http;
 use crate::store::{Store, SweepLimits};
 use crate::sys::clock;
 use crate::sys::current::Current;
+use crate::sys::process;
 use crate::sys::service::{self, Patience};
 use crate::telemetry;
 use crate::webhooks::Webhooks;
@@ -53,6 +54,7 @@ pub(super) async fn run(context: &Context, serve: Serve) -> Result<(), Failure> 
     for warning in &context.loaded.warnings {
         tracing::warn!("{warning}");
     }
+    process::raise_descriptor_limit();
     #[cfg(feature = "sandbox")]
     let plan = super::sandbox::Plan::of(context, &serve.sandbox)?;
     #[cfg(not(feature = "sandbox"))]

@@ -184,30 +184,31 @@ fn judge_memory(available: Option<u64>) -> Check {
     }
 }
 
-/// How many files the server may open, or this command, which a server started here would share.
+/// How many files the server may open, or one that is started here, which allows itself all it can.
 pub(super) fn file_limits(context: &Context, server: Option<u32>) -> Check {
     let limits = &context.config().limits;
     let wanted = u64::from(limits.max_connections) + u64::from(limits.max_instances) + OTHER_FILES;
-    let (limit, whose) = match server.and_then(|pid| process::open_files_limit(Some(pid))) {
-        Some(limit) => (Some(limit), "the server"),
-        None => (process::open_files_limit(None), "a program started here"),
+    let (limit, whose) = match server.and_then(process::open_files_limit) {
+        Some(limit) => (limit, "the server"),
+        None => (process::open_files_ceiling(), "a server started here"),
     };
     judge_file_limits(limit, wanted, whose)
 }
 
-fn judge_file_limits(limit: Option<u64>, wanted: u64, whose: &str) -> Check {
+fn judge_file_limits(limit: u64, wanted: u64, whose: &str) -> Check {
     const NAME: &str = "file_limits";
     match limit {
-        None => Check::skipped(NAME, "the system does not say"),
-        Some(limit) if limit < wanted => Check::warn(
+        limit if limit < wanted => Check::warn(
             NAME,
             format!(
                 "{whose} may open {limit} files; limits.max_connections and limits.max_instances together may want {wanted}"
             ),
-            format!("LimitNOFILE={wanted} in the unit, `ulimit -n {wanted}` in a shell, or smaller limits"),
+            format!(
+                "LimitNOFILE={wanted} in the unit, `ulimit -n {wanted}` as root before it starts, or smaller limits"
+            ),
         ),
-        Some(u64::MAX) => Check::ok(NAME, format!("{whose} may open any number of files")),
-        Some(limit) => Check::ok(
+        u64::MAX => Check::ok(NAME, format!("{whose} may open any number of files")),
+        limit => Check::ok(
             NAME,
             format!("{whose} may open {limit} files, at most {wanted} are wanted"),
         ),
@@ -341,11 +342,10 @@ mod tests {
         assert_eq!(judge_memory(Some(100 << 20)).status, Status::Ok);
         assert_eq!(judge_memory(None).status, Status::Skipped);
         for (limit, expected) in [
-            (Some(1024), Status::Warn),
-            (Some(5159), Status::Warn),
-            (Some(5160), Status::Ok),
-            (Some(u64::MAX), Status::Ok),
-            (None, Status::Skipped),
+            (1024, Status::Warn),
+            (5159, Status::Warn),
+            (5160, Status::Ok),
+            (u64::MAX, Status::Ok),
         ] {
             assert_eq!(judge_file_limits(limit, 5160, "the server").status, expected);
         }
