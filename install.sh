@@ -128,9 +128,11 @@ choose_places() {
         has systemctl || fail '--user-service needs systemd, which is not here; use --no-service' 2
         unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/$NAME.service
         state=${XDG_STATE_HOME:-$HOME/.local/state}/$NAME
+        settings=${XDG_CONFIG_HOME:-$HOME/.config}/$NAME
     else
         unit=$SYSTEM_UNIT
         state=$SYSTEM_STATE
+        settings=/etc/$NAME
     fi
     [ "$service" != none ] || [ "$me" = 0 ] || state=${XDG_STATE_HOME:-${HOME:-}/.local/state}/$NAME
 }
@@ -321,7 +323,6 @@ next_lines() {
         *:"$prefix/bin":*) ;;
         *) run=$program ;;
     esac
-    if [ "$service" = system ]; then run="$run --state $state"; fi
     say ''
     say 'Next:'
     if [ "$service" = none ]; then
@@ -384,6 +385,10 @@ uninstall() {
         # A dynamic user's folder is a link to its private place.
         [ "$service" != system ] || act rm -rf "/var/lib/private/$NAME"
         act rm -rf "$state"
+        # The service made it, for settings; what somebody wrote stays.
+        if [ "$service" != none ] && [ -d "$settings" ] && ! act rmdir "$settings" 2>/dev/null; then
+            say "Your settings are still in $settings."
+        fi
         say "Removed WhatIsUp and $state. Linked phones still list the device: remove it there, under Linked devices."
     else
         say "Removed WhatIsUp. Its keys, links and messages are still in $state; --uninstall --purge removes them too."

@@ -332,6 +332,9 @@ fn removing_keeps_the_state_until_purge_and_asks_first() {
     let state = machine.path("home/.local/state/whatisup");
     fs::create_dir_all(&state).unwrap();
     fs::write(state.join("whatisup.redb"), "keys").unwrap();
+    let settings = machine.path("home/.config/whatisup");
+    fs::create_dir_all(&settings).unwrap();
+    fs::write(settings.join("whatisup.toml"), "# mine").unwrap();
 
     refused(
         &machine.install(&machine.releases(), &["--user-service", "--uninstall"]),
@@ -342,11 +345,16 @@ fn removing_keeps_the_state_until_purge_and_asks_first() {
     assert!(text.contains(&format!("still in {}", state.display())), "{text}");
     assert!(!unit.exists() && !machine.program().exists() && state.join("whatisup.redb").exists());
     assert!(!machine.path("prefix/share/man/man1/whatisup.1").exists());
-    good(&machine.install(
-        &machine.releases(),
-        &["--user-service", "--uninstall", "--purge", "--yes"],
-    ));
-    assert!(!state.exists());
+    let purge = ["--user-service", "--uninstall", "--purge", "--yes"];
+    let text = good(&machine.install(&machine.releases(), &purge));
+    assert!(
+        text.contains(&format!("settings are still in {}", settings.display())),
+        "{text}"
+    );
+    assert!(!state.exists() && settings.join("whatisup.toml").exists());
+    fs::remove_file(settings.join("whatisup.toml")).unwrap();
+    let text = good(&machine.install(&machine.releases(), &purge));
+    assert!(!text.contains("settings") && !settings.exists(), "{text}");
 }
 
 #[test]

@@ -14,6 +14,8 @@ mod debian;
     reason = "what is shipped needs a part of what the gateway's tests stand on"
 )]
 mod harness;
+#[path = "release/installer.rs"]
+mod installer;
 #[path = "release/machine.rs"]
 mod machine;
 #[path = "release/published.rs"]

@@ -13,7 +13,7 @@ use super::packages;
 use crate::harness::eventually;
 
 /// What is in it beyond the least.
-const PARTS: &str = "--include=systemd,systemd-sysv,libnss-systemd,dbus,rpm";
+const PARTS: &str = "systemd,systemd-sysv,libnss-systemd,libpam-systemd,dbus,rpm";
 
 /// The target whose programs run here.
 pub const TARGET: &str = if cfg!(target_arch = "aarch64") {
@@ -92,7 +92,7 @@ impl Machine {
             .args(["-t", &self.leader, "-a", "--"])
             .args(words)
             .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null());
@@ -123,6 +123,11 @@ impl Machine {
             self.log()
         );
         text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Copies a folder to this place inside.
+    pub fn put_folder(&self, folder: &Path, inside: &str) {
+        done(Command::new("cp").arg("-R").arg(folder).arg(self.path(inside)));
     }
 
     /// Copies a file into its `/root` and says where it is there.
@@ -177,7 +182,8 @@ impl Drop for Machine {
 
 /// The system that is copied; made when it is not there.
 fn base() -> PathBuf {
-    let place = packages().join("systems/base");
+    // Named by what is in it, so that one from before a change is not taken.
+    let place = packages().join("systems").join(PARTS);
     if place.is_dir() {
         return place;
     }
@@ -187,7 +193,7 @@ fn base() -> PathBuf {
     fs::create_dir_all(&draft).unwrap();
     done(
         Command::new("debootstrap")
-            .args(["--variant=minbase", PARTS, &suite])
+            .args(["--variant=minbase", &format!("--include={PARTS}"), &suite])
             .arg(&draft)
             .arg(&mirror),
     );

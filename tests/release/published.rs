@@ -25,7 +25,7 @@ const HERE: &str = if cfg!(target_arch = "aarch64") {
     TARGETS[0]
 };
 
-fn run(command: &mut Command) -> String {
+pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", said(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -42,7 +42,7 @@ fn new_key(path: &Path) {
 }
 
 /// The command that lays out a release of what was built.
-fn release(arguments: &[&str], to: &Path) -> Command {
+pub fn release(arguments: &[&str], to: &Path) -> Command {
     let mut command = Command::new(Path::new(ROOT).join("packaging/release"));
     command
         .args(arguments)
