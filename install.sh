@@ -4,7 +4,9 @@
 #   sh install.sh [--prefix DIR] [--version V] [--from URL|DIR] [--no-service|--user-service]
 #                 [--dry-run] [--uninstall [--purge]] [--yes]
 #
-# Everything stands in functions and the last line starts it, so that half a download does nothing.
+# All of it stands in one pair of braces, which a shell reads to its end before it does anything: half a download does
+# nothing, wherever it broke off.
+{
 set -eu
 
 # Where releases lie, and the key that signs them (a line for ssh-keygen's allowed_signers, without the name).
@@ -411,3 +413,4 @@ main() {
 }
 
 main "$@"
+}

@@ -363,12 +363,30 @@ fn half_a_download_of_the_script_does_nothing() {
     machine.small_release("1.0.0");
     let before = machine.files();
     let text = fs::read_to_string(SCRIPT).unwrap();
+    let begin = text.find("\n{\n").unwrap() + 2;
+    let end = text.trim_end().len();
+    // Anywhere, and behind each letter of a line that is not indented: what is left of its first word may be the name
+    // of a program.
+    let mut cuts: Vec<usize> = (1..=40).map(|share| (end - 1) * share / 40).collect();
+    for (at, _) in text.match_indices('\n') {
+        let word = text[at + 1..].split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+        cuts.extend((at + 2)..(at + 2 + word.map(str::len).next().unwrap()).min(end));
+    }
     let part = machine.path("part.sh");
-    let last = text.rfind("main \"$@\"").unwrap();
-    for share in 1..=40 {
-        fs::write(&part, &text[..last * share / 40]).unwrap();
-        let releases = machine.releases();
-        machine.run(&part, &["--from", &releases, "--no-service"]);
+    let releases = machine.releases();
+    for cut in cuts {
+        fs::write(&part, &text[..cut]).unwrap();
+        let output = machine.run(&part, &["--from", &releases, "--no-service"]);
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        if cut < begin {
+            assert!(output.status.success() && said.is_empty(), "{cut}: {said}");
+        } else {
+            assert!(
+                !output.status.success() && said.contains("syntax error"),
+                "{cut}: {said}"
+            );
+            assert!(!said.contains("not found"), "{cut}: {said}");
+        }
     }
     assert_eq!(machine.files(), before);
 }
