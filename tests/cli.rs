@@ -5,3 +5,4 @@ mod dashboard;
 mod log;
 mod manual;
 mod root;
+mod terminal;
