@@ -33,6 +33,7 @@ const NEXT_REF: Duration = Duration::from_secs(20);
 
 /// How long a phone's word takes to the server and back. Clients rely on it: zapo-js, and whatsapp-rust where a passkey
 /// is asked for, keep the agreed secret only once they have the answer to what they sent, and `pair-success` uses it.
+/// So does whatsapp-rust with the handshake that the phone's part of it continues.
 const PHONE_TRIP: Duration = Duration::from_millis(100);
 /// How long a linked client may take to hang up by itself.
 const HANGING_UP: Duration = Duration::from_millis(150);
@@ -204,6 +205,10 @@ async fn converse(hub: &Hub, wire: &mut Wire, socket: u64, refs: Option<Vec<Stri
                 match hub.act(|world| Ok(world.pairing_stanza(socket, &node)))? {
                     Next::Continue => {}
                     Next::Answer(answer) => wire.send(&answer).await?,
+                    Next::Conveyed(answer) => {
+                        wire.send(&answer).await?;
+                        tokio::time::sleep(PHONE_TRIP).await;
+                    }
                     Next::Confirmed(answer) => {
                         wire.send(&answer).await?;
                         tokio::time::sleep(PHONE_TRIP).await;
@@ -235,6 +240,8 @@ async fn come_back(wire: &mut Wire) -> Ending {
 pub(crate) enum Next {
     Continue,
     Answer(Node),
+    /// Answer, and after a while tell what the phone says to it.
+    Conveyed(Node),
     /// Answer, and let the phone that is now convinced vouch.
     Confirmed(Node),
     /// The client logs in anew, unless a fault has another end for it.

@@ -96,10 +96,12 @@ impl World {
         };
         match self.passkey_step(socket, id, asked, &mut demand) {
             Ok(Step::Answer(answer)) => {
-                if let Some(pairing) = self.pairings.get_mut(&socket) {
-                    pairing.demand = Some(demand);
-                }
+                self.keep_demand(socket, demand);
                 Next::Answer(answer)
+            }
+            Ok(Step::Begun(answer)) => {
+                self.keep_demand(socket, demand);
+                Next::Conveyed(answer)
             }
             Ok(Step::Agreed(secret)) => {
                 if let Some(pairing) = self.pairings.get_mut(&socket) {
@@ -118,6 +120,12 @@ impl World {
                 let _ = demand.outcome.send(Err(format!("{problem:#}")));
                 Next::Answer(error(id, 403, "forbidden"))
             }
+        }
+    }
+
+    fn keep_demand(&mut self, socket: u64, demand: Demand) {
+        if let Some(pairing) = self.pairings.get_mut(&socket) {
+            pairing.demand = Some(demand);
         }
     }
 
@@ -151,7 +159,7 @@ impl World {
                 demand.handshake = Some(handshake);
                 let pairing = self.pairings.get_mut(&socket).context("the socket is gone")?;
                 pairing.outgoing.push(notification("crsc_continuation", primary));
-                Ok(Step::Answer(result(id, [])))
+                Ok(Step::Begun(result(id, [])))
             }
             "companion_nonce" => {
                 let handshake = demand
@@ -175,6 +183,8 @@ impl World {
 /// What follows from a right step.
 enum Step {
     Answer(Node),
+    /// The handshake has begun; what the phone says to it follows.
+    Begun(Node),
     /// The secret that companion and phone now share.
     Agreed(Vec<u8>),
 }
