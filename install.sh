@@ -325,6 +325,8 @@ next_lines() {
         *:"$prefix/bin":*) ;;
         *) run=$program ;;
     esac
+    # Root's commands find the service's state once it has started; before that they would make one of root's own.
+    if [ "$service" = system ] && [ ! -e "$state" ]; then run="$run --state $state"; fi
     say ''
     say 'Next:'
     if [ "$service" = none ]; then

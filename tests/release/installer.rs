@@ -130,3 +130,25 @@ async fn root_gets_the_machines_service() {
         assert!(machine.path(gone).symlink_metadata().is_err(), "{gone}");
     }
 }
+
+#[tokio::test]
+async fn what_root_makes_before_the_first_start_is_the_services() {
+    let machine = with_release().await;
+    // As in an image that is being built: systemd is installed and does not run.
+    let asleep = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount -t tmpfs none /run && exec "$@""#,
+        "sh",
+    ];
+    let said = machine.prints(&[&asleep[..], &INSTALL].concat());
+    assert!(said.contains("systemd does not run here"), "{said}");
+    let next = next_lines(&said);
+    let key = machine.prints(&["sh", "-c", next[2]]);
+    machine.says(&["systemctl", "daemon-reload"]);
+    machine.says(&["systemctl", "start", "whatisup"]);
+    assert_eq!(machine.answers(&key), "HTTP/1.1 200 OK", "{next:?}");
+    assert!(!machine.path("/root/.local/state/whatisup").exists());
+}
