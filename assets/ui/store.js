@@ -484,10 +484,13 @@ export function span(milliseconds) {
 }
 
 export function relative(time) {
-  const seconds = (Date.parse(time) - api.now()) / 1000;
+  const [then, now] = [Date.parse(time), api.now()];
+  const seconds = (then - now) / 1000;
   if (seconds <= 0 && seconds > -3) return t('justNow');
   const [step, unit] = Math.abs(seconds) < 3 ? [Infinity, 'second'] : STEPS.find(([from]) => Math.abs(seconds) >= from);
-  return new Intl.RelativeTimeFormat(locale(), { numeric: 'auto' }).format(Math.round(seconds / (step || 1)), unit);
+  // Days are those of the calendar: what ends on the thirtieth day from now ends in 30 days, in the morning as in the evening.
+  const day = (at) => new Date(at).setHours(0, 0, 0, 0) / 1000;
+  return new Intl.RelativeTimeFormat(locale(), { numeric: 'auto' }).format(Math.round((unit === 'day' ? day(then) - day(now) : seconds) / (step || 1)), unit);
 }
 
 export const area = (name) => t(has(`kind.${name}`) ? `kind.${name}` : name);

@@ -72,6 +72,17 @@ async fn take(browser: &Browser) -> String {
     secret
 }
 
+/// The page's clock stands at this hour, by a time zone in which it does.
+async fn at_hour(browser: &Browser, hour: i64) {
+    let utc = browser.run("return new Date().getUTCHours()").await.as_i64().unwrap();
+    // There are zones from twelve hours behind to fourteen ahead; the sign of these names is turned around.
+    let ahead = (hour - utc + 12).rem_euclid(24) - 12;
+    let zone = json!({"timezoneId": format!("Etc/GMT{:+}", -ahead)});
+    browser.cdp("Emulation.setTimezoneOverride", zone).await;
+    let behind = browser.run("return new Date().getTimezoneOffset() / 60").await;
+    assert_eq!(behind.as_i64(), Some(-ahead));
+}
+
 /// A browser for a gateway that has no simulator of its own, which the page asks for.
 async fn beside() -> Browser {
     let browser = Browser::start().await;
@@ -98,6 +109,8 @@ async fn a_key_is_made_with_few_rights_shown_once_works_within_them_and_is_revok
         .unwrap()
         .to_owned();
     let browser = Browser::start().await;
+    // The days of the key's expiry are those of the calendar: no midnight may come between.
+    at_hour(&browser, 12).await;
     browser.open(&gateway, "#/keys").await;
     browser.reads("#view h1", "Two keys work.").await;
     line_reads(&browser, "the test's own", "this one").await;
@@ -214,6 +227,23 @@ async fn a_key_that_ends_says_so_before_and_after() {
         .get("/v1/instances")
         .refused(401, "auth_expired")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_days_are_thirty_days_in_the_morning_and_in_the_evening() {
+    let gateway = alone().await;
+    let browser = beside().await;
+    browser.open(&gateway, "#/keys").await;
+    for hour in [1, 22] {
+        at_hour(&browser, hour).await;
+        browser.reload().await;
+        browser.press("newKey").await;
+        let name = format!("made at {hour}");
+        browser.type_into("[data-testid=key-dialog] [name=name]", &name).await;
+        chip(&browser, "30 days").await;
+        take(&browser).await;
+        line_reads(&browser, &name, "expires in 30 days").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
