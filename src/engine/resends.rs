@@ -3,11 +3,15 @@
 //! The library answers such a request in a task of its own and acknowledges it meanwhile; killed in between, nobody would
 //! ever answer it, and the message would stay unreadable there. So the request is taken from the raw stanza, which the
 //! library shows before it handles it, and nothing more is written to the socket until the note is on the disk
-//! ([`Gate`]): the acknowledgement too waits there. A note is crossed out when the device confirms the message; one that
-//! is left over from an earlier connection is answered after the next login.
+//! ([`Gate`]): the acknowledgement too waits there. A note is crossed out when the device confirms the message. One that
+//! is left over from an earlier connection is answered after the next login, and one that nothing came of once more on
+//! the same connection: the library takes a request of the account's own phone for one of the recipient's (whatsapp-rust
+//! 0.7.0, `resolve_retry_chat_info` in `src/retry.rs`). When both ask for one message at a time, it answers one of them,
+//! and the recipient, who asks no second time, would wait for ever.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,10 +21,13 @@ use whatsapp_rust::{Jid, MessageRetransmission, RawNodeLease};
 
 use crate::domain::id::InstanceId;
 use crate::store::session::{Resend, SessionStore};
-use crate::sys::clock;
+use crate::sys::clock::{self, Timestamp};
 
 /// After this many requests of one device for one message the library refuses too (`wacore` `MAX_RETRY_COUNT`).
 const MOST_REQUESTS: u8 = 5;
+
+/// How long the library and the device have, before a note is answered on the connection on which it was made.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a note is answered: the device has asked anew by then if it still cannot read the message.
 const MOST_TRIES: u8 = 3;
@@ -142,6 +149,16 @@ fn name(resend: &Resend) -> Name {
     (resend.message_id.clone(), resend.requester().to_owned())
 }
 
+/// Whether it was never answered from here.
+fn is_open(note: &Resend) -> bool {
+    note.tries == 0
+}
+
+/// When something should have come of it.
+fn due(note: &Resend) -> Timestamp {
+    Timestamp::from_seconds(note.noted_at).plus(PATIENCE)
+}
+
 /// Keeps the notes of one session and answers those that are left over.
 pub(super) struct Resends {
     pub clerk: Clerk,
@@ -175,6 +192,14 @@ impl Resends {
         let mut answering = JoinSet::new();
         let mut login = 0;
         loop {
+            let online = *self.login.borrow() != 0;
+            let overdue = notes.values().filter(|note| online && is_open(note)).map(due).min();
+            let overdue = async {
+                match overdue {
+                    Some(due) => clock::sleep_until_time(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 seen = sight.0.recv() => match seen {
@@ -192,13 +217,17 @@ impl Resends {
                     let current = *self.login.borrow_and_update();
                     if current != 0 && current != login {
                         login = current;
-                        let left = self.clerk.left_over(&mut notes).await;
                         answering.abort_all();
-                        if !left.is_empty() {
-                            let clerk = self.clerk.clone();
-                            answering.spawn(async move { clerk.answer(left).await });
-                        }
+                        let left = self.clerk.take(&mut notes, |_| true).await;
+                        let clerk = self.clerk.clone();
+                        answering.spawn(async move { clerk.answer(left).await });
                     }
+                }
+                () = overdue => {
+                    let now = clock::now();
+                    let left = self.clerk.take(&mut notes, |note| is_open(note) && due(note) <= now).await;
+                    let clerk = self.clerk.clone();
+                    answering.spawn(async move { clerk.answer(left).await });
                 }
                 Some(_) = answering.join_next(), if !answering.is_empty() => {}
             }
@@ -222,6 +251,9 @@ impl Clerk {
         if self.message(&resend).await.is_none() {
             return;
         }
+        // What asks anew was answered from here already, or the library has not answered it yet.
+        let tries = notes.get(&name(&resend)).map_or(0, |note| note.tries);
+        let resend = Resend { tries, ..resend };
         if let Err(error) = self.store.note_resend(&resend).await {
             self.complain(&error);
         }
@@ -251,9 +283,9 @@ impl Clerk {
         }
     }
 
-    /// What earlier connections left over, oldest first; what was tried often enough is forgotten.
-    async fn left_over(&self, notes: &mut HashMap<Name, Resend>) -> Vec<Resend> {
-        let mut left: Vec<Resend> = notes.values().cloned().collect();
+    /// Those of the notes that are to be answered now, oldest first; what was tried often enough is forgotten.
+    async fn take(&self, notes: &mut HashMap<Name, Resend>, wanted: impl Fn(&Resend) -> bool) -> Vec<Resend> {
+        let mut left: Vec<Resend> = notes.values().filter(|note| wanted(note)).cloned().collect();
         left.sort_by_key(|resend| resend.noted_at);
         let mut due = Vec::with_capacity(left.len());
         for mut resend in left {

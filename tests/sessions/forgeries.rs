@@ -197,6 +197,35 @@ async fn silent_recipients_leave_a_message_sent_and_settled() {
 }
 
 #[tokio::test]
+async fn the_recipient_and_the_own_phone_get_what_neither_could_read_at_first() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    instance.send(FRIEND, "readable").await;
+    simulator.gets(FRIEND, "readable").await;
+    // Whether both requests are handled at a time is chance.
+    for text in ["one", "two", "three"] {
+        for phone in [FRIEND, OWNER] {
+            simulator
+                .fault(&json!({"kind": "corrupt-ciphertext", "phone": phone, "device": 0}))
+                .await;
+        }
+        instance.send(FRIEND, text).await;
+        for phone in [FRIEND, OWNER] {
+            eventually(&format!("{text:?} in readable form on {phone}"), async || {
+                gateway.advance(5).await;
+                let inbox = simulator.inbox(phone).await;
+                inbox.iter().any(|message| message["text"] == text).then_some(())
+            })
+            .await;
+        }
+    }
+    instance.send(FRIEND, "readable again").await;
+    simulator.gets(FRIEND, "readable again").await;
+    instance.settles().await;
+}
+
+#[tokio::test]
 async fn a_request_to_send_again_survives_the_cut_of_the_answer() {
     for killed in [false, true] {
         let simulator = Simulator::start().await;
