@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,7 +31,7 @@ use super::resends::Gate;
 use super::tls;
 use super::trouble::Trouble;
 use crate::domain::Timestamp;
-use crate::sys::clock;
+use crate::sys::{clock, tcp};
 
 /// Where to dial.
 #[derive(Clone, Debug)]
@@ -238,15 +237,8 @@ pub(super) fn may_dial(ip: IpAddr, tls: bool) -> bool {
 }
 
 /// Connects to the first address that answers, within this long at most.
-///
-/// IPv6 and IPv4 are tried beside each other (RFC 8305), and addresses of one family share the time between them: a
-/// network whose IPv6 leads nowhere is common, and must not cost a connection.
 async fn connect(host: &str, addresses: Vec<SocketAddr>, within: Duration) -> Result<TcpStream, Trouble> {
-    let mut connector = HttpConnector::new_with_resolver(Resolved(addresses));
-    connector.enforce_http(false);
-    // Each send waits for small answers; with Nagle's algorithm a hundred sends take ten times as long.
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(within));
+    let mut connector = tcp::connector(Resolved(addresses), within);
     // A name, so that the addresses are asked for, and without a port, so that theirs counts.
     let connected = connector.call(http::Uri::from_static("tcp://resolved")).await;
     connected.map(TokioIo::into_inner).map_err(|error| {
@@ -384,30 +376,12 @@ mod tests {
         assert_eq!(trouble_of(&format!("ws://127.0.0.1:{port}/ws/chat")).await, "refused");
     }
 
-    /// An address where nothing answers a connection, not even with a refusal, for as long as this is kept.
-    async fn black_hole(ip: &str) -> (SocketAddr, tokio::net::TcpListener, TcpStream) {
-        use tokio::net::TcpSocket;
-        let address = SocketAddr::new(ip.parse().unwrap(), 0);
-        let socket = if address.is_ipv6() {
-            TcpSocket::new_v6()
-        } else {
-            TcpSocket::new_v4()
-        }
-        .unwrap();
-        socket.bind(address).unwrap();
-        // Room for one that nobody accepts; the kernel drops the opening packets of the next ones.
-        let listener = socket.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let waits = TcpStream::connect(address).await.unwrap();
-        (address, listener, waits)
-    }
-
     #[tokio::test]
     async fn an_address_that_swallows_packets_does_not_cost_the_connection() {
         let alive = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = alive.local_addr().unwrap();
         for ip in ["::1", "127.0.0.1"] {
-            let (dead, ..) = &black_hole(ip).await;
+            let (dead, ..) = &tcp::black_hole(ip).await;
             let within = Duration::from_secs(4);
             let connected = clock::timeout(within, connect("host", vec![*dead, to], within)).await;
             let connected = connected.expect("in time").map_err(|trouble| trouble.code);

@@ -11,3 +11,4 @@ pub mod ports;
 pub mod process;
 pub mod secret;
 pub mod service;
+pub mod tcp;

@@ -1,6 +1,7 @@
 //! One attempt: posts a body to an address that the guard admits, and tells how it went.
 
 use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +23,7 @@ use url::Url;
 
 use super::guard::{Policy, Refusal};
 use crate::domain::webhook::{ANSWER_KEPT, Attempt};
-use crate::sys::clock;
+use crate::sys::{clock, tcp};
 
 /// How the receiver may know us.
 const USER_AGENT: &str = concat!("whatisup-webhooks/", env!("CARGO_PKG_VERSION"));
@@ -61,12 +62,12 @@ impl Client {
         let policy = Arc::new(policy);
         let tls = tls()?;
         let make = |plain: bool| {
-            let mut tcp = HttpConnector::new_with_resolver(Guarded {
+            let guarded = Guarded {
                 policy: Arc::clone(&policy),
                 plain,
-            });
-            tcp.enforce_http(false);
-            tcp.set_nodelay(true);
+            };
+            // The other half is for what follows on the connection.
+            let tcp = tcp::connector(guarded, timeout / 2);
             let connector = HttpsConnectorBuilder::new().with_tls_config(tls.clone());
             let connector = if plain {
                 connector.https_or_http()
@@ -180,6 +181,10 @@ fn told(error: &legacy::Error) -> String {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return refusal.to_string();
         }
+        let io = cause.downcast_ref::<io::Error>();
+        if error.is_connect() && io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
+            return "could not connect: nothing answers at this address".to_owned();
+        }
         last = Some(cause.to_string());
         source = cause.source();
     }
@@ -213,5 +218,25 @@ impl Service<Name> for Guarded {
     fn call(&mut self, name: Name) -> Self::Future {
         let (policy, plain) = (Arc::clone(&self.policy), self.plain);
         Box::pin(async move { Ok(policy.resolve(name.as_str(), plain).await?.into_iter()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_swallows_packets_is_told_before_the_attempt_is_over() {
+        let (dead, ..) = &tcp::black_hole("127.0.0.1").await;
+        let policy = Policy {
+            allow_private: vec!["127.0.0.0/8".parse().unwrap()],
+            ..Policy::default()
+        };
+        let client = Client::new(policy, Duration::from_secs(4)).unwrap();
+        let attempt = client.post(&format!("http://{dead}/"), &[], Bytes::new()).await;
+        assert_eq!(
+            attempt.error.as_deref(),
+            Some("could not connect: nothing answers at this address")
+        );
     }
 }
