@@ -405,6 +405,29 @@ async fn a_backup_for_which_the_disk_is_too_small_leaves_no_file() {
 }
 
 #[tokio::test]
+async fn a_backup_that_is_killed_leaves_no_file() {
+    let (_made, state) = small_state().await;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("passphrase");
+    fs::write(&secret, PASSPHRASE).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup.tar.gz.age");
+    // The passphrase takes its time while the file is open.
+    let args = ["backup", text(&file), "--passphrase-file", text(&secret)];
+    let mut backup = command(&args, &state).stderr(Stdio::null()).spawn().unwrap();
+    let opened = format!("/proc/{}/fd", backup.id());
+    eventually("the file to be open", async || {
+        let opened = fs::read_dir(&opened).unwrap();
+        let mut paths = opened.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        paths.any(|path| path.starts_with(folder.path())).then_some(())
+    })
+    .await;
+    backup.kill().unwrap();
+    assert!(!backup.wait().unwrap().success());
+    assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
+}
+
+#[tokio::test]
 async fn the_keys_are_in_the_backup_wherever_settings_keep_them() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");

@@ -1,12 +1,11 @@
 //! `backup`: everything that cannot be made anew, in one file, while the gateway runs or not.
 //!
-//! Failure modes first: the file is written under another name and only gets its own when it was read back whole, so a
-//! backup that was interrupted, or for which the disk was too small, is never taken for one.
+//! Failure modes first: the file only gets its name when it was read back whole, so a backup that was interrupted, or for
+//! which the disk was too small, is never taken for one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _, Write};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use super::state::{keys_of_store, store_path};
 use crate::app::archive::{self, BadArchive, Manifest};
 use crate::app::backups::{self, Pieces};
 use crate::store::SnapshotError;
+use crate::sys::draft::Draft;
 use crate::sys::secret::Secret;
 
 pub(super) async fn run(context: &Context, wanted: Backup) -> Result<(), Failure> {
@@ -140,21 +140,6 @@ impl Source {
     }
 }
 
-/// A file that goes unless it is kept.
-struct Draft {
-    path: PathBuf,
-    is_kept: bool,
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // It may be gone already.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 async fn into_file(
     context: &Context,
     target: &Path,
@@ -177,54 +162,25 @@ async fn into_file(
     if !force && target.symlink_metadata().is_ok() {
         return Err(taken());
     }
-    let name = target
-        .file_name()
-        .ok_or_else(|| Failure::Usage(format!("{} is no name of a file", target.display())))?;
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let mut draft = Draft {
-        path: folder.join(format!(
-            ".{}.{}.part",
-            name.to_string_lossy(),
-            hex::encode(rand::random::<[u8; 4]>())
-        )),
-        is_kept: false,
-    };
     let failed = |error: io::Error| Failure::Failed(unwritable(target, &error));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft.path)
+    let draft = Draft::of(target)
+        .ok_or_else(|| Failure::Usage(format!("{} is no name of a file", target.display())))?
         .map_err(failed)?;
     let mut source = Source::open(context).await?;
-    let mut out = Sealing::new(BufWriter::new(file), passphrase).map_err(failed)?;
+    let mut out = Sealing::new(BufWriter::new(draft.file()), passphrase).map_err(failed)?;
     while let Some(piece) = source.next().await? {
         out.write_all(&piece).map_err(failed)?;
     }
-    let file = out
+    let mut file = out
         .finish()
         .and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error))
         .map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    drop(file);
-    let manifest = read_back(&draft.path, passphrase)?;
-    if force {
-        fs::rename(&draft.path, target).map_err(failed)?;
-    } else {
-        // A link never replaces; where there are none the name was free a moment ago.
-        match fs::hard_link(&draft.path, target) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
-            Err(_) => fs::rename(&draft.path, target).map_err(failed)?,
-        }
-        let _ = fs::remove_file(&draft.path);
+    file.sync_all().and_then(|()| file.rewind()).map_err(failed)?;
+    let manifest = read_back(file, passphrase)?;
+    match draft.keep(force) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(taken()),
+        kept => kept.map(|()| manifest).map_err(failed),
     }
-    draft.is_kept = true;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
-    Ok(manifest)
 }
 
 fn unwritable(target: &Path, error: &io::Error) -> String {
@@ -239,9 +195,8 @@ fn unwritable(target: &Path, error: &io::Error) -> String {
 }
 
 /// What was written is read from the disk and held against its list, before anybody relies on it.
-fn read_back(path: &Path, passphrase: Option<&Secret>) -> Result<Manifest, Failure> {
-    let file = File::open(path).map_err(|error| Failure::Failed(format!("the backup cannot be read back: {error}")))?;
-    let reader: Box<dyn Read> = match passphrase {
+fn read_back(file: &File, passphrase: Option<&Secret>) -> Result<Manifest, Failure> {
+    let reader: Box<dyn Read + '_> = match passphrase {
         None => Box::new(file),
         Some(passphrase) => sealing::unseal(file, passphrase)?,
     };

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod current;
 pub mod disk;
+pub mod draft;
 pub mod locks;
 pub mod mounts;
 pub mod ownership;
