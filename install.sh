@@ -35,6 +35,7 @@ Installs WhatIsUp, upgrades it, or removes it.
   --help           this text
 
 Running it again upgrades; with the same version it changes nothing and succeeds.
+A service that you have stopped stays so.
 END
 }
 
@@ -49,7 +50,9 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # Runs a command, or only says it.
 act() {
     if [ "$dry_run" = yes ]; then
-        say "would run: $*"
+        words=$*
+        [ "$1" != systemd ] || words="$(in_words) ${words#* }"
+        say "would run: $words"
     else
         "$@"
     fi
@@ -142,6 +145,9 @@ choose_places() {
 # The service manager that is meant, if it runs: in a container or chroot systemctl may be there and systemd not.
 systemd() {
     if [ "$service" = user ]; then systemctl --user "$@"; else systemctl "$@"; fi
+}
+in_words() {
+    if [ "$service" = user ]; then printf 'systemctl --user'; else printf systemctl; fi
 }
 systemd_runs() {
     if [ "$service" = user ]; then
@@ -266,16 +272,24 @@ write_unit() {
     fi
 }
 
+# A new service starts, one that runs or wants to run gets the new program, and one that somebody has stopped stays so.
 start_service() {
     if ! systemd_runs; then
-        say "The service is installed but systemd does not run here; it starts with the next boot of a system that has it."
+        # As in an image that is being built; units can be enabled there too.
+        if [ "$was_there" = no ] && act systemd enable -q "$NAME" 2>/dev/null; then
+            say 'systemd does not run here: the service starts with the next boot.'
+        else
+            say "systemd does not run here. Where it does: $(in_words) enable --now $NAME"
+        fi
         return 0
     fi
     act systemd daemon-reload
-    if systemd is-active -q "$NAME" 2>/dev/null; then
-        act systemd restart "$NAME"
+    if [ "$was_there" = no ]; then
+        act systemd enable --now "$NAME" || fail "the service does not start; $(in_words) status $NAME says why"
+    elif [ "$(systemd show -p ActiveState --value "$NAME" 2>/dev/null)" = inactive ]; then
+        say "The service is stopped, and stays so. To start it: $(in_words) start $NAME"
     else
-        act systemd enable --now "$NAME"
+        act systemd restart "$NAME" || fail "the service does not start; $(in_words) status $NAME says why"
     fi
     if [ "$service" = user ] && has loginctl && [ "$(loginctl show-user "$me" -p Linger --value 2>/dev/null)" != yes ]; then
         say 'It stops when you log out; to keep it running: loginctl enable-linger'
@@ -325,8 +339,6 @@ next_lines() {
         *:"$prefix/bin":*) ;;
         *) run=$program ;;
     esac
-    # Root's commands find the service's state once it has started; before that they would make one of root's own.
-    if [ "$service" = system ] && [ ! -e "$state" ]; then run="$run --state $state"; fi
     say ''
     say 'Next:'
     if [ "$service" = none ]; then
@@ -361,6 +373,8 @@ install() {
     put_program
     put_extras
     if [ "$service" != none ]; then
+        was_there=no
+        [ ! -f "$unit" ] || was_there=yes
         write_unit
         start_service
     fi
@@ -379,7 +393,11 @@ uninstall() {
     [ "$purge" = no ] || question="Remove $program and everything in $state: keys, links to phones, messages? This cannot be undone."
     ask "$question"
     if [ "$service" != none ] && [ -f "$unit" ]; then
-        if systemd_runs; then act systemd disable --now "$NAME" || warn 'the service could not be stopped'; fi
+        if systemd_runs; then
+            act systemd disable --now "$NAME" || warn 'the service could not be stopped'
+        else
+            act systemd disable -q "$NAME" 2>/dev/null || :
+        fi
         act rm -f "$unit"
         if systemd_runs; then act systemd daemon-reload; fi
     fi

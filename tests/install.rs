@@ -312,6 +312,9 @@ fn a_dry_run_tells_and_changes_nothing() {
         "{text}"
     );
     assert_eq!(machine.files(), before);
+    let text = good(&machine.install(&machine.releases(), &["--user-service", "--dry-run"]));
+    assert!(text.contains("would run: systemctl --user enable"), "{text}");
+    assert_eq!(machine.files(), before);
     good(&machine.install(&machine.releases(), &[]));
     let before = machine.files();
     good(&machine.install(&machine.releases(), &["--uninstall", "--purge", "--dry-run"]));

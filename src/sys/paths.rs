@@ -66,6 +66,8 @@ pub struct ServicePlaces {
     pub state: PathBuf,
     /// For settings.
     pub configuration: PathBuf,
+    /// For the units that describe them to systemd, the first one found counting.
+    pub units: Vec<PathBuf>,
 }
 
 impl Default for ServicePlaces {
@@ -73,6 +75,15 @@ impl Default for ServicePlaces {
         Self {
             state: PathBuf::from("/var/lib"),
             configuration: PathBuf::from("/etc"),
+            units: [
+                "/etc/systemd/system",
+                "/run/systemd/system",
+                "/usr/local/lib/systemd/system",
+                "/usr/lib/systemd/system",
+                "/lib/systemd/system",
+            ]
+            .map(PathBuf::from)
+            .to_vec(),
         }
     }
 }
@@ -86,12 +97,22 @@ impl ServicePlaces {
     /// The state folder of the service that a command of root's means when it names none; `None` when it means its own.
     ///
     /// Root means the service of the machine if there is one, unless root has a gateway of its own: what is there
-    /// already is never left for something else. A folder of a service that never ran is not there yet.
+    /// already is never left for something else. The folder of a service that never ran is not there yet; what root
+    /// makes there becomes the service's when systemd starts it.
     pub fn administered(&self, program: &str, environment: &Environment, uid: u32) -> Option<PathBuf> {
         let folder = self.state_dir(program);
         let own = default_state_dir(program, environment);
         let means_own = environment.state_directory.is_some() || own.is_some_and(|own| own.exists());
-        (uid == 0 && !means_own && folder.is_dir()).then_some(folder)
+        let is_service = || folder.is_dir() || (!folder.exists() && self.is_installed(program));
+        (uid == 0 && !means_own && is_service()).then_some(folder)
+    }
+
+    /// Whether a unit asks systemd for this program's folder.
+    fn is_installed(&self, program: &str) -> bool {
+        let asks = format!("StateDirectory={program}");
+        let mut units = self.units.iter();
+        let found = units.find_map(|folder| fs::read_to_string(folder.join(format!("{program}.service"))).ok());
+        found.is_some_and(|unit| unit.lines().any(|line| line.trim() == asks))
     }
 
     /// The file with the settings of that service.
@@ -244,6 +265,7 @@ mod tests {
         let places = ServicePlaces {
             state: machine.path().join("var"),
             configuration: machine.path().join("etc"),
+            units: vec![machine.path().join("none"), machine.path().join("units")],
         };
         let home = machine.path().join("root");
         let administered = |environment: &Environment, uid| places.administered("whatisup", environment, uid);
@@ -251,6 +273,14 @@ mod tests {
 
         assert_eq!(administered(&root, 0), None, "there is no service");
         let service = places.state_dir("whatisup");
+        let unit = machine.path().join("units/whatisup.service");
+        fs::create_dir(unit.parent().unwrap()).unwrap();
+        fs::write(&unit, "[Service]\nUser=me\n").unwrap();
+        assert_eq!(administered(&root, 0), None, "a service that keeps its state elsewhere");
+        fs::write(&unit, "[Service]\nStateDirectory=whatisup\n").unwrap();
+        assert_eq!(administered(&root, 0), Some(service.clone()), "it never ran");
+        assert_eq!(administered(&root, 1000), None);
+        fs::remove_file(&unit).unwrap();
         fs::create_dir_all(&service).unwrap();
         assert_eq!(administered(&root, 0), Some(service.clone()));
         assert_eq!(administered(&environment(None, None, None), 0), Some(service.clone()));

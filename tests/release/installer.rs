@@ -114,6 +114,23 @@ async fn root_gets_the_machines_service() {
     let key = root(next[2]);
     assert_eq!(machine.answers(&key), "HTTP/1.1 200 OK");
 
+    // As if an older version had been installed: what runs gets the new one, what was stopped stays so.
+    let upgrade = || {
+        let older = "printf '#!/bin/sh\necho whatisup 0.0.9\n' >/tmp/older && chmod +x /tmp/older && mv /tmp/older /usr/local/bin/whatisup";
+        root(older);
+        let said = machine.prints(&INSTALL);
+        assert!(said.contains("from 0.0.9 to"), "{said}");
+        said
+    };
+    let process = machine.service("MainPID");
+    upgrade();
+    machine.runs();
+    assert_ne!(machine.service("MainPID"), process, "it runs the new program");
+    machine.says(&["systemctl", "stop", "whatisup"]);
+    let said = upgrade();
+    assert!(said.contains("To start it: systemctl start whatisup"), "{said}");
+    assert_eq!(machine.service("ActiveState"), "inactive");
+
     machine.says(&[&INSTALL[..2], &["--uninstall", "--yes"]].concat());
     assert!(!machine.has_process("whatisup"));
     assert!(machine.path("/var/lib/private/whatisup/store.redb").exists());
@@ -143,9 +160,15 @@ async fn what_root_makes_before_the_first_start_is_the_services() {
         r#"mount -t tmpfs none /run && exec "$@""#,
         "sh",
     ];
-    let said = machine.prints(&[&asleep[..], &INSTALL].concat());
-    assert!(said.contains("systemd does not run here"), "{said}");
+    let asleep = |words: &[&str]| machine.prints(&[&asleep[..], words].concat());
+    asleep(&INSTALL);
+    asleep(&[&INSTALL[..2], &["--uninstall", "--yes"]].concat());
+    assert_eq!(machine.prints(&["find", "/etc/systemd", "-name", "whatisup*"]), "");
+    let said = asleep(&INSTALL);
+    assert!(said.contains("starts with the next boot"), "{said}");
     let next = next_lines(&said);
+    assert_eq!(next[2], "whatisup keys create --name first");
+    assert_eq!(machine.service("UnitFileState"), "enabled");
     let key = machine.prints(&["sh", "-c", next[2]]);
     machine.says(&["systemctl", "daemon-reload"]);
     machine.says(&["systemctl", "start", "whatisup"]);

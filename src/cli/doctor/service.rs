@@ -6,16 +6,8 @@ use std::path::{Path, PathBuf};
 use super::super::PROGRAM;
 use super::super::context::Context;
 use super::check::Check;
+use crate::sys::paths::ServicePlaces;
 use crate::sys::process;
-
-/// Where units of the system lie, the first one found counting.
-const SYSTEM: [&str; 5] = [
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-];
 
 /// An installed unit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,7 +53,8 @@ pub(super) fn service(context: &Context, config: Option<&Path>, answers: bool, s
         None if answers => Running::Somehow,
         None => Running::Nothing,
     };
-    let system = SYSTEM.iter().map(|folder| (Path::new(folder).join(&name), false));
+    let system = ServicePlaces::default().units;
+    let system = system.iter().map(|folder| (folder.join(&name), false));
     let user = user_units().map(|folder| (folder.join(&name), true));
     let found = system.chain(user).find_map(|(path, of_user)| {
         let text = std::fs::read_to_string(path).ok()?;
