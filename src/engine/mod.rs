@@ -44,7 +44,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use whatsapp_rust::wacore::store::traits::Backend;
 
 use self::board::Board;
 use self::dialer::Target;
@@ -143,11 +142,6 @@ impl Shared {
     fn host(&self) -> &str {
         self.target.as_ref().map_or("WhatsApp", Target::host)
     }
-}
-
-/// The storage of a session, as the client library wants it.
-fn backend(store: &Store, session: u32) -> Arc<dyn Backend> {
-    Arc::new(store.session(session))
 }
 
 /// An instance's task, seen from outside.

@@ -5,9 +5,12 @@
 //! library shows before it handles it, and nothing more is written to the socket until the note is on the disk
 //! ([`Gate`]): the acknowledgement too waits there. A note is crossed out when the device confirms the message. One that
 //! is left over from an earlier connection is answered after the next login, and one that nothing came of once more on
-//! the same connection: the library takes a request of the account's own phone for one of the recipient's (whatsapp-rust
-//! 0.7.0, `resolve_retry_chat_info` in `src/retry.rs`). When both ask for one message at a time, it answers one of them,
-//! and the recipient, who asks no second time, would wait for ever.
+//! the same connection: a device asks once, and would wait for ever.
+//!
+//! Requests of the account's own phone are answered from here at once, and the library does not find the message: it
+//! takes them for requests of the recipient (whatsapp-rust 0.7.0, `resolve_retry_chat_info` in `src/retry.rs`), gives the
+//! recipient's address the phone's keys, so that the recipient cannot read what comes next, and drops one of two requests
+//! that both send for one message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use whatsapp_rust::wacore_binary::NodeRef;
 use whatsapp_rust::{Jid, MessageRetransmission, RawNodeLease};
 
 use crate::domain::id::InstanceId;
-use crate::store::session::{Resend, SessionStore};
+use crate::store::session::{Hold, Resend, SessionStore};
 use crate::sys::clock::{self, Timestamp};
 
 /// After this many requests of one device for one message the library refuses too (`wacore` `MAX_RETRY_COUNT`).
@@ -76,17 +79,29 @@ enum Seen {
     },
 }
 
+impl Seen {
+    /// Whether the account's own phone asks for what was sent to somebody else.
+    fn is_of_own_phone(&self) -> bool {
+        let Self::Asked(resend) = self else {
+            return false;
+        };
+        let is_phone = || resend.from.parse::<Jid>().is_ok_and(|jid| jid.device == 0);
+        resend.recipient.is_some() && resend.participant.is_none() && is_phone()
+    }
+}
+
 /// Sees receipts as they come from the socket.
 pub(super) struct Watch {
     gate: Arc<Gate>,
-    seen: mpsc::Sender<Seen>,
+    store: SessionStore,
+    seen: mpsc::Sender<(Seen, Option<Hold>)>,
 }
 
 impl Watch {
     /// A watch behind a gate, and what it sees.
-    pub fn new(gate: Arc<Gate>) -> (Self, Sight) {
-        let (sender, receiver) = mpsc::channel(PLACES);
-        (Self { gate, seen: sender }, Sight(receiver))
+    pub fn new(gate: Arc<Gate>, store: SessionStore) -> (Self, Sight) {
+        let (seen, receiver) = mpsc::channel(PLACES);
+        (Self { gate, store, seen }, Sight(receiver))
     }
 
     /// Looks at a stanza before the library handles it.
@@ -94,11 +109,16 @@ impl Watch {
         let Some(seen) = (node.tag.as_ref() == "receipt").then(|| read(node)).flatten() else {
             return;
         };
-        let asked = matches!(seen, Seen::Asked(_));
-        if asked {
+        let mut hold = None;
+        if let Seen::Asked(resend) = &seen {
             self.gate.close();
+            // Whoever else asks for what is withheld finds nothing either, so that is answered from here too.
+            if seen.is_of_own_phone() || self.store.is_withheld(&resend.message_id) {
+                hold = Some(self.store.withhold(&resend.message_id));
+            }
         }
-        if self.seen.try_send(seen).is_err() && asked {
+        let asked = matches!(seen, Seen::Asked(_));
+        if self.seen.try_send((seen, hold)).is_err() && asked {
             self.gate.open();
             tracing::warn!("a request to send a message again was not written down, its queue is full or closed");
         }
@@ -106,7 +126,7 @@ impl Watch {
 }
 
 /// What a [`Watch`] has seen.
-pub(super) struct Sight(mpsc::Receiver<Seen>);
+pub(super) struct Sight(mpsc::Receiver<(Seen, Option<Hold>)>);
 
 fn read(node: &NodeRef<'_>) -> Option<Seen> {
     let text = |name: &str| node.get_attr(name).map(|value| value.as_str().into_owned());
@@ -203,11 +223,20 @@ impl Resends {
             tokio::select! {
                 biased;
                 seen = sight.0.recv() => match seen {
-                    Some(Seen::Asked(resend)) => {
-                        self.clerk.note(&mut notes, resend).await;
+                    Some((Seen::Asked(resend), hold)) => {
+                        self.clerk.note(&mut notes, resend.clone()).await;
                         self.gate.open();
+                        if let Some(hold) = hold {
+                            let clerk = self.clerk.clone();
+                            answering.spawn(async move {
+                                clerk.answer(vec![resend]).await;
+                                // The library looks in a task of its own, which may come later than the answer.
+                                clock::sleep(PATIENCE).await;
+                                drop(hold);
+                            });
+                        }
                     }
-                    Some(Seen::Confirmed { by, ids }) => self.clerk.cross_out(&mut notes, &by, ids).await,
+                    Some((Seen::Confirmed { by, ids }, _)) => self.clerk.cross_out(&mut notes, &by, ids).await,
                     None => return,
                 },
                 changed = self.login.changed() => {

@@ -143,8 +143,9 @@ impl Session {
             seed_msg_secrets_from_history: false,
             ..CacheConfig::default()
         };
+        let keys = shared.store.session(session);
         let bot = Bot::builder()
-            .with_backend_arc(super::backend(&shared.store, session))
+            .with_backend_arc(Arc::new(keys.clone()))
             .with_transport_factory(Dialer::new(
                 shared.target.clone(),
                 shared.options.connect_timeout,
@@ -163,7 +164,7 @@ impl Session {
             .map_err(|error| BuildError(Box::new(error)))?;
         let client = bot.client();
         client.enable_auto_reconnect.store(false, Ordering::Relaxed);
-        let (receipts, sight) = Watch::new(gate.clone());
+        let (receipts, sight) = Watch::new(gate.clone(), keys.clone());
         let (listener, lives, mails) = Listener::new(receipts);
         client.subscribe_handler(listener).detach();
         let in_flight = Arc::new(InFlight::default());
@@ -181,7 +182,7 @@ impl Session {
         };
         let resends = Resends {
             clerk: Clerk {
-                store: shared.store.session(session),
+                store: keys,
                 instance,
                 client: client.clone(),
             },

@@ -197,6 +197,34 @@ async fn silent_recipients_leave_a_message_sent_and_settled() {
 }
 
 #[tokio::test]
+async fn what_the_own_phone_could_not_read_costs_the_recipient_nothing() {
+    let simulator = Simulator::start().await;
+    let gateway = Gateway::start(&simulator).await;
+    let instance = gateway.link(&simulator, OWNER).await;
+    let mut events = gateway.events().await;
+    instance.send(FRIEND, "readable").await;
+    simulator.gets(FRIEND, "readable").await;
+    simulator
+        .fault(&json!({"kind": "corrupt-ciphertext", "phone": OWNER, "device": 0}))
+        .await;
+    instance.send(FRIEND, "damaged for the own phone").await;
+    simulator.gets(OWNER, "damaged for the own phone").await;
+    instance.send(FRIEND, "readable again").await;
+    simulator.gets(FRIEND, "readable again").await;
+    simulator.gets(OWNER, "readable again").await;
+    simulator.send(FRIEND, OWNER, "an answer").await;
+    let answer = events.next("message.received").await;
+    assert_eq!(answer["body"]["text"], "an answer");
+    instance.settles().await;
+    let stats = simulator.stats().await;
+    assert_eq!(
+        (&stats["undecryptable"], &stats["retriesRequested"]),
+        (&json!(1), &json!(1)),
+        "only what was damaged"
+    );
+}
+
+#[tokio::test]
 async fn the_recipient_and_the_own_phone_get_what_neither_could_read_at_first() {
     let simulator = Simulator::start().await;
     let gateway = Gateway::start(&simulator).await;

@@ -15,6 +15,7 @@ mod protocol;
 mod resends;
 mod secrets;
 mod signal;
+mod withheld;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ use super::rows::{Tx, View};
 use super::writer::Class;
 
 pub use resends::Resend;
+pub use withheld::Hold;
+use withheld::Withheld;
 
 /// What every storage method of whatsapp-rust answers.
 type Result<T> = std::result::Result<T, StoreError>;
@@ -39,14 +42,16 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub struct SessionStore {
     store: Store,
     session: u32,
+    withheld: Withheld,
 }
 
 impl Store {
-    /// The storage of a session, for whatsapp-rust.
+    /// The storage of a session, for whatsapp-rust; clones of one know what each of them withholds.
     pub fn session(&self, session: u32) -> SessionStore {
         SessionStore {
             store: self.clone(),
             session,
+            withheld: Withheld::default(),
         }
     }
 }

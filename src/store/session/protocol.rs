@@ -395,6 +395,9 @@ impl ProtocolStore for SessionStore {
     /// Leaves the row where it is: whatsapp-rust takes a message to send it again and puts it back at once, and a process
     /// that is killed between the two would have lost it for whoever asks next. It expires like all others.
     async fn take_sent_message(&self, chat_jid: &str, message_id: &str) -> Result<Option<Vec<u8>>> {
+        if self.is_withheld(message_id) {
+            return Ok(None);
+        }
         self.sent_message(chat_jid, message_id)
     }
 
