@@ -224,9 +224,9 @@ impl Resends {
                 biased;
                 seen = sight.0.recv() => match seen {
                     Some((Seen::Asked(resend), hold)) => {
-                        self.clerk.note(&mut notes, resend.clone()).await;
+                        let is_kept = self.clerk.note(&mut notes, resend.clone()).await;
                         self.gate.open();
-                        if let Some(hold) = hold {
+                        if let Some(hold) = hold.filter(|_| is_kept) {
                             let clerk = self.clerk.clone();
                             answering.spawn(async move {
                                 clerk.answer(vec![resend]).await;
@@ -275,10 +275,11 @@ impl Clerk {
         }
     }
 
-    async fn note(&self, notes: &mut HashMap<Name, Resend>, resend: Resend) {
+    /// Whether the request is one to answer.
+    async fn note(&self, notes: &mut HashMap<Name, Resend>, resend: Resend) -> bool {
         // Nothing is written for messages that are not ours: anybody may ask for anything.
         if self.message(&resend).await.is_none() {
-            return;
+            return false;
         }
         // What asks anew was answered from here already, or the library has not answered it yet.
         let tries = notes.get(&name(&resend)).map_or(0, |note| note.tries);
@@ -292,6 +293,7 @@ impl Clerk {
         {
             self.forget(notes, &oldest).await;
         }
+        true
     }
 
     async fn cross_out(&self, notes: &mut HashMap<Name, Resend>, by: &str, ids: Vec<String>) {
