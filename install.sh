@@ -284,11 +284,11 @@ start_service() {
         return 0
     fi
     act systemd daemon-reload
-    if [ "$was_there" = no ]; then
-        act systemd enable --now "$NAME" || fail "the service does not start; $(in_words) status $NAME says why"
-    elif [ "$(systemd show -p ActiveState --value "$NAME" 2>/dev/null)" = inactive ]; then
+    [ "$was_there" = yes ] || act systemd enable -q "$NAME"
+    if [ "$was_there" = yes ] && [ "$(systemd show -p ActiveState --value "$NAME" 2>/dev/null)" = inactive ]; then
         say "The service is stopped, and stays so. To start it: $(in_words) start $NAME"
     else
+        # Also one that a package had started: its unit is hidden by the one that was written.
         act systemd restart "$NAME" || fail "the service does not start; $(in_words) status $NAME says why"
     fi
     if [ "$service" = user ] && has loginctl && [ "$(loginctl show-user "$me" -p Linger --value 2>/dev/null)" != yes ]; then

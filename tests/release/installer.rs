@@ -130,6 +130,14 @@ async fn root_gets_the_machines_service() {
     let said = upgrade();
     assert!(said.contains("To start it: systemctl start whatisup"), "{said}");
     assert_eq!(machine.service("ActiveState"), "inactive");
+    // One that wanted to run and could not is started with the new version.
+    let settings = machine.path("/etc/whatisup/whatisup.toml");
+    std::fs::write(&settings, "brust = 1\n").unwrap();
+    assert!(!machine.run(&["systemctl", "start", "whatisup"]).status.success());
+    assert_eq!(machine.service("ActiveState"), "failed");
+    std::fs::remove_file(&settings).unwrap();
+    upgrade();
+    machine.runs();
 
     machine.says(&[&INSTALL[..2], &["--uninstall", "--yes"]].concat());
     assert!(!machine.has_process("whatisup"));
