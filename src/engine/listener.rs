@@ -17,6 +17,7 @@ use whatsapp_rust::types::presence::ReceiptType;
 use whatsapp_rust::wacore_binary::NodeRef;
 
 use super::calls::{self, heard};
+use super::collections::Notices;
 use super::delivery::{self, Tick};
 use super::news::{News, news};
 use super::resends::Watch;
@@ -97,6 +98,7 @@ pub(super) struct Listener {
     /// When the session began.
     since: Timestamp,
     receipts: Watch,
+    notices: Notices,
 }
 
 /// Places in the queue of the session's life.
@@ -107,7 +109,7 @@ const MAIL_PLACES: usize = 8_192;
 
 impl Listener {
     /// A listener and the ends to read from.
-    pub fn new(receipts: Watch) -> (Arc<Self>, mpsc::Receiver<Life>, mpsc::Receiver<Mail>) {
+    pub fn new(receipts: Watch, notices: Notices) -> (Arc<Self>, mpsc::Receiver<Life>, mpsc::Receiver<Mail>) {
         let (life, lives) = mpsc::channel(LIFE_PLACES);
         let (mail, mails) = mpsc::channel(MAIL_PLACES);
         let listener = Self {
@@ -115,6 +117,7 @@ impl Listener {
             mail,
             since: clock::now(),
             receipts,
+            notices,
         };
         (Arc::new(listener), lives, mails)
     }
@@ -130,6 +133,7 @@ impl EventHandler for Listener {
     fn handle_event(&self, event: Arc<Event>) {
         if let Event::RawNode(node) = &*event {
             self.receipts.look_at(node.get());
+            self.notices.look_at(node.get());
         }
         if let Some(life) = life(&event) {
             self.live(life);

@@ -16,6 +16,7 @@
 mod board;
 mod calls;
 mod code;
+mod collections;
 mod delivery;
 mod dialer;
 mod fetch;

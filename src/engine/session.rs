@@ -20,6 +20,7 @@ use super::Shared;
 use super::board::Board;
 use super::calls::Operator;
 use super::code::Desk;
+use super::collections::{Notices, catch_up};
 use super::delivery::{self, Known, Tick};
 use super::dialer::{Attempt, Dialer};
 use super::fetch::Fetch;
@@ -165,7 +166,8 @@ impl Session {
         let client = bot.client();
         client.enable_auto_reconnect.store(false, Ordering::Relaxed);
         let (receipts, sight) = Watch::new(gate.clone(), keys.clone());
-        let (listener, lives, mails) = Listener::new(receipts);
+        let (notices, changes) = Notices::new();
+        let (listener, lives, mails) = Listener::new(receipts, notices);
         client.subscribe_handler(listener).detach();
         let in_flight = Arc::new(InFlight::default());
         let (login, logins) = watch::channel(0);
@@ -182,7 +184,7 @@ impl Session {
         };
         let resends = Resends {
             clerk: Clerk {
-                store: keys,
+                store: keys.clone(),
                 instance,
                 client: client.clone(),
             },
@@ -203,6 +205,7 @@ impl Session {
         let tasks = vec![
             tokio::spawn(outbox.run()).abort_handle(),
             tokio::spawn(postman.run(mails)).abort_handle(),
+            tokio::spawn(catch_up(keys, client.clone(), changes)).abort_handle(),
         ];
         let resends = tokio::spawn(resends.run(sight)).abort_handle();
         // The first connection starts with the bot, which also starts the library's workers.
