@@ -1,6 +1,7 @@
 //! The test client: every call says which status it expects, every reply is held against the contract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
@@ -48,11 +49,17 @@ pub struct Call {
     request: reqwest::RequestBuilder,
 }
 
+/// A client that gives up idle connections long before the servers do, of which the simulator waits ten seconds: a request
+/// that crosses such an end on its way fails.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(3))
+}
+
 impl Client {
     /// A client for a base address, without a key.
     pub fn new(base: impl Into<String>) -> Self {
         Self {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: builder().no_proxy().build().unwrap(),
             base: base.into(),
             key: None,
             contract: None,
@@ -62,7 +69,7 @@ impl Client {
     /// A client for the owner's socket.
     pub fn unix(socket: &std::path::Path) -> Self {
         Self {
-            http: reqwest::Client::builder().unix_socket(socket).build().unwrap(),
+            http: builder().unix_socket(socket).build().unwrap(),
             base: "http://localhost".into(),
             key: None,
             contract: None,
