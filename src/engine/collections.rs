@@ -77,7 +77,8 @@ pub(super) async fn catch_up(store: SessionStore, client: Arc<Client>, mut notic
     let mut reading = JoinSet::new();
     loop {
         tokio::select! {
-            notice = notices.recv() => {
+            // Beyond that they wait in the queue, and what that has no room for is left to the library.
+            notice = notices.recv(), if reading.len() < PLACES => {
                 let Some(notice) = notice else { return };
                 let (store, client) = (store.clone(), client.clone());
                 reading.spawn(async move {

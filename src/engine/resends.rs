@@ -226,7 +226,8 @@ impl Resends {
                     Some((Seen::Asked(resend), hold)) => {
                         let is_kept = self.clerk.note(&mut notes, resend.clone()).await;
                         self.gate.open();
-                        if let Some(hold) = hold.filter(|_| is_kept) {
+                        // Of a flood the rest is answered later, all in one, as what nothing came of.
+                        if let Some(hold) = hold.filter(|_| is_kept && answering.len() < MOST_NOTES) {
                             let clerk = self.clerk.clone();
                             answering.spawn(async move {
                                 clerk.answer(vec![resend]).await;
